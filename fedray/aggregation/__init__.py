@@ -1,0 +1,1 @@
+"""Sums in a ring of integers, and what is made of them."""

@@ -1,0 +1,128 @@
+"""What is handed from one stage to the next: frozen, keyword-only, arrays inside.
+
+Shapes: C clients of a block, N examples of a shard, P parameters.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Stats = dict[str, Array]
+"""Statistics that add: name to an array of counts or sums. The statistics of a union are the sum of the statistics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """What a model must know of the data.
+
+    Attributes:
+        features: Shape of one example, without the batch: (32,), (channels, time), (channels, height, width).
+        task: Class labels or real targets.
+        num_outputs: Number of classes; 1 for regression.
+        target_scale: Regression: models predict in units of the target, and are built to give outputs of about this
+            size; the loss is taken on errors divided by it.
+        feature_names: Names of the features where the source knows them.
+        class_names: Names of the classes where the source knows them.
+    """
+
+    features: tuple[int, ...]
+    task: Literal["classification", "regression"]
+    num_outputs: int
+    target_scale: float = 1.0
+    feature_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """The examples of one client, or of a test set.
+
+    Attributes:
+        x: Features, float32, shape (N, *features).
+        y: Labels int64 of shape (N,), or targets float32 of shape (N,).
+    """
+
+    x: Array
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A fixed slice of the cohort: the unit of scheduling and of retry.
+
+    Attributes:
+        round: Round number, from 1.
+        index: Position among the round's blocks.
+        start: Position of its first client in the cohort.
+        clients: Client ids, shape (C,), in canonical order.
+        work: Estimated work in example-passes; the longest block is trained first.
+    """
+
+    round: int
+    index: int
+    start: int
+    clients: Ints
+    work: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial:
+    """A sum of encoded updates, mergeable with any other.
+
+    Attributes:
+        total: Sum of weighted deltas in the ring, int64, shape (P,).
+        weight: Sum of the weights, in examples (or clients, when each counts one).
+        num_updates: How many updates are in it.
+        blocks: The indices of the blocks in it: no block is ever counted twice.
+    """
+
+    total: Ints
+    weight: int
+    num_updates: int
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockReport:
+    """What a client actor answers when it has trained a block; the updates themselves stay in its partial.
+
+    Attributes:
+        block: The block's index.
+        columns: One row a client, shape (C,): examples, loss, seconds and so on.
+        failures: Clients without a usable update: client id to (cause, details).
+        seconds: Wall time of the block on its actor.
+        memory_bytes: Resident memory of the actor's process after the block.
+        actor: Which actor answered, for the ledger.
+        pid: Process id of the actor.
+    """
+
+    block: int
+    columns: dict[str, Array]
+    failures: dict[int, "Failure"] = field(default_factory=dict[int, "Failure"])
+    seconds: float = 0.0
+    memory_bytes: int = 0
+    actor: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a client has no usable update.
+
+    Attributes:
+        fate: "failed" when its training raised, "rejected" when its update was refused.
+        cause: One line.
+        details: Traceback, or "".
+    """
+
+    fate: Literal["failed", "rejected"]
+    cause: str
+    details: str = ""

@@ -1,0 +1,1 @@
+"""What is trained: modules, their flat vectors, tasks and metrics."""

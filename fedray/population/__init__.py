@@ -1,0 +1,1 @@
+"""Clients as arrays: who is chosen."""

@@ -1,0 +1,1 @@
+"""Driver and client actors: the only folder that imports ray."""

@@ -1,0 +1,1 @@
+"""The round loop, its records and the reference backend."""

@@ -1,0 +1,1 @@
+"""MLflow, fed from the run folder: the only folder that imports mlflow."""
