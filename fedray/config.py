@@ -9,9 +9,10 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from fedray.errors import ConfigError
@@ -129,13 +130,19 @@ def _setting(cls: type[Config] | None, location: list[int | str]) -> list[str]:
         part = location.pop(0)
         path.append(str(part))
         field = cls.model_fields.get(str(part)) if cls else None
-        choices = next((m for m in field.metadata if isinstance(m, Choices)), None) if field else None
+        choices = _choices(field) if field else None
         if choices and location:
             cls = choices.options.get(str(location.pop(0)), choices.imported)
         else:
             annotation = field.annotation if field else None
             cls = annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None
     return path
+
+
+def _choices(field: FieldInfo) -> Choices | None:
+    """The choices of a setting, also of one that may be left out: `AnyTask | None`."""
+    optional = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
+    return next((m for m in (*field.metadata, *optional) if isinstance(m, Choices)), None)
 
 
 def load_object(path: str, setting: str) -> Any:

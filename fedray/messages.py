@@ -96,20 +96,20 @@ class BlockReport:
 
     Attributes:
         block: The block's index.
+        start: Position of its first client in the cohort.
         columns: One row a client, shape (C,): examples, loss, seconds and so on.
         failures: Clients without a usable update: client id to (cause, details).
-        seconds: Wall time of the block on its actor.
-        memory_bytes: Resident memory of the actor's process after the block.
-        actor: Which actor answered, for the ledger.
-        pid: Process id of the actor.
+        seconds: Wall time of the block on its host.
+        memory_bytes: Resident memory of the host's process after the block.
+        pid: The host's process id, for the ledger.
     """
 
     block: int
+    start: int
     columns: dict[str, Array]
     failures: dict[int, "Failure"] = field(default_factory=dict[int, "Failure"])
     seconds: float = 0.0
     memory_bytes: int = 0
-    actor: str = ""
     pid: int = 0
 
 

@@ -34,6 +34,10 @@ class FederatedData(ABC):
     def shard(self, client: int) -> Shard:
         """The examples of one client: a pure function of the client id."""
 
+    def shards(self, clients: Ints) -> list[Shard]:
+        """The examples of many clients, in order; sources that generate do it faster than one by one."""
+        return [self.shard(int(client)) for client in clients]
+
     @abstractmethod
     def test(self) -> Shard | None:
         """The central test set, where the source has one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fedray.config import Config
 from fedray.errors import ModelError
@@ -49,6 +50,8 @@ class Layout:
     """
 
     def __init__(self, module: nn.Module) -> None:
+        if any(is_lazy(p) for p in module.parameters()):
+            raise ModelError("the model has lazy layers, whose size is not known yet; give its layers their input size")
         named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
         frozen = [(n, p) for n, p in module.named_parameters() if not p.requires_grad]
         buffers = [(n, b) for n, b in module.named_buffers() if b.is_floating_point()]
@@ -72,7 +75,7 @@ class Layout:
     def split(self, vector: Tensor) -> dict[str, Tensor]:
         """Named views of a flat vector, shape (..., P); leading dimensions are kept."""
         lead = vector.shape[:-1]
-        return {s.name: vector[..., s.start : s.stop].view(*lead, *s.shape) for s in self.slots}
+        return {s.name: vector[..., s.start : s.stop].view((*lead, *s.shape)) for s in self.slots}
 
     def bind(self, module: nn.Module, vector: Tensor) -> None:
         """Makes the module's tensors views of `vector`, so that writing the vector changes the module."""
@@ -98,9 +101,8 @@ def check(module: nn.Module, spec: DataSpec, features: Tensor) -> None:
         with torch.no_grad():
             outputs = module(features)
     except Exception as error:
-        raise ModelError(
-            f"the model cannot take examples of shape {spec.features}: {type(error).__name__}: {error}; change model"
-        ) from error
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelError(f"the model cannot take examples of shape {spec.features} ({cause}); change model") from error
     wanted = (len(features), spec.num_outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__

@@ -1,0 +1,217 @@
+"""Running experiments from Python: `run`, `resume`, `sync`."""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fedray import experiment as experiments
+from fedray.config import parse
+from fedray.data.base import FederatedData
+from fedray.errors import ConfigError
+from fedray.experiment import Experiment
+from fedray.files import write_json
+from fedray.report.result import Result
+from fedray.runtime.placement import place
+from fedray.simulation.backend import SerialBackend
+from fedray.simulation.plan import Plan
+from fedray.simulation.run import execute
+from fedray.simulation.run_folder import RunFolder
+from fedray.simulation.watch import Event, Interrupted, Watch
+from fedray.tracking import process as tracker
+from fedray.tracking.report import SyncReport
+from fedray.tracking.sync import sync as sync_folder
+
+OnEvent = Callable[[Event], None]
+
+_MAY_CHANGE = ("rounds", "actors", "tracking", "checkpoint", "failures", "baselines")
+"""Settings that a resumed run may change: none of them alters a round that is done."""
+_POLL_S = 0.1
+_PACKAGES = ("fedray", "ray", "torch", "numpy", "mlflow", "pydantic", "pyarrow", "scikit-learn")
+
+
+def run(experiment: Experiment, *, on_event: OnEvent | None = None) -> Result:
+    """Runs an experiment to its end, or until Ctrl-C.
+
+    Args:
+        experiment: What to run.
+        on_event: Shown what happens, as it happens.
+
+    Returns:
+        The run, read from its folder. Its `state` is "interrupted" after Ctrl-C; `resume` goes on.
+
+    Raises:
+        UserError: Something about the experiment or the machine is wrong; nothing was started.
+        ClientError: A client's training went wrong, and the settings say to end the run.
+    """
+    return _run(experiment, None, on_event)
+
+
+def resume(folder: str | Path, overrides: Sequence[str] = (), *, on_event: OnEvent | None = None) -> Result:
+    """Goes on with an interrupted or failed run, from its last checkpoint, to the same digests as if never stopped.
+
+    Args:
+        folder: The run folder.
+        overrides: Settings to change: "rounds=100", "actors.num_actors=4". Others would change rounds that are done.
+        on_event: Shown what happens.
+
+    Raises:
+        RunFolderError: The folder is none, is damaged, or another process runs it.
+        ConfigError: A setting may not change, or the run has finished.
+    """
+    records = RunFolder.open(Path(folder))
+    before = records.config()
+    settings = experiments.override(before, overrides)
+    for name in settings:
+        if name not in _MAY_CHANGE and settings[name] != before.get(name):
+            raise ConfigError(f"{name} may not change in a resumed run, it would change rounds that are done; run anew")
+    experiment = parse(Experiment, settings, str(records.path))
+    if records.status()["state"] == "finished" and records.status()["round"] >= experiment.rounds:
+        done = records.status()["round"]
+        raise ConfigError(f"{folder} has finished its {done} rounds; to go on, raise rounds: -s rounds={2 * done}")
+    return _run(experiment, records, on_event)
+
+
+def sync(folder: str | Path, *, uri: str | None = None) -> SyncReport:
+    """Delivers to MLflow what it lacks of a run.
+
+    Args:
+        folder: The run folder.
+        uri: Server or database instead of the run's own.
+
+    Raises:
+        RunFolderError: The folder is none, or is damaged.
+        TrackingError: The server is away or refuses.
+    """
+    return sync_folder(Path(folder), uri=uri)
+
+
+def _run(experiment: Experiment, folder: RunFolder | None, on_event: OnEvent | None) -> Result:
+    tell = on_event or _ignore
+    data = experiments.build_data(experiment)
+    plan = experiments.build_plan(experiment, data)
+    with _stop_on_signals() as stop, _backend(experiment, plan, data, tell) as start:
+        records = folder or RunFolder.create(Path(experiment.runs), experiment.name)
+        with records.lock():
+            _describe(records, experiment)
+            tell(Event(kind="folder", values={"path": str(records.path), "plan": plan}))
+            follower = tracker.start(records.path) if experiment.tracking.enabled else None
+            try:
+                start(records, stop)
+            except Interrupted:
+                pass
+            finally:
+                if follower is not None:
+                    report = tracker.wait(follower, records.path, experiment.tracking.finish_s)
+                    tell(Event(kind="tracking", values={"report": report}))
+    return Result(records.path)
+
+
+def _ignore(event: Event) -> None:
+    """Where nobody watches."""
+
+
+Start = Callable[[RunFolder, Callable[[], bool]], None]
+
+
+@contextmanager
+def _backend(experiment: Experiment, plan: Plan, data: FederatedData, tell: OnEvent) -> Generator[Start]:
+    """What runs the plan in a folder; checked against the machine before the folder is made."""
+    if experiment.actors.backend == "serial":
+        yield lambda folder, stop: _run_here(plan, data, folder, tell, stop)
+        return
+    from fedray.runtime import cluster
+
+    with cluster.connect(experiment.actors) as shape:
+        placement = place(experiment.actors, data.num_clients, experiments.num_parameters(plan), shape)
+        tell(Event(kind="placement", values={"placement": placement, "cluster": shape}))
+        yield lambda folder, stop: cluster.run(
+            plan=plan,
+            data=data,
+            placement=placement,
+            start_timeout_s=experiment.actors.start_timeout_s,
+            folder=folder,
+            on_event=tell,
+            stop_wanted=stop,
+        )
+
+
+def _run_here(plan: Plan, data: FederatedData, folder: RunFolder, tell: OnEvent, stop: Callable[[], bool]) -> None:
+    """Runs serially in a thread of this process, so that this thread can show progress and take Ctrl-C."""
+    watch, errors = Watch(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            backend = lambda: SerialBackend(plan.workload, data, watch)  # noqa: E731
+            execute(plan=plan, data=data, backend=backend, folder=folder, watch=watch)
+        except BaseException as error:  # handed to the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="fedray-serial", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_POLL_S)
+        for event in watch.take():
+            tell(event)
+        if stop():
+            watch.stop()
+    for event in watch.take():
+        tell(event)
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def _stop_on_signals() -> Generator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a clean end; a second Ctrl-C ends at once. Only in the main thread."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _describe(folder: RunFolder, experiment: Experiment) -> None:
+    folder.write_config(experiment.model_dump(mode="json"))
+    write_json(folder.path / "environment.json", _environment())
+    folder.write_status(state="running", name=experiment.name, round=0, rounds=experiment.rounds, started=time.time())
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip() or None

@@ -1,0 +1,71 @@
+"""Evaluation of parameters on a test set, and on every client's own examples."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedray.messages import Array, Shard, Stats
+from fedray.models.tasks import Task, merge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """Statistics of some examples.
+
+    Attributes:
+        stats: Statistics that add, over all examples.
+        columns: Cheap statistics with one row a client, shape (C,); empty for a test set.
+    """
+
+    stats: Stats
+    columns: dict[str, Array]
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, task: Task, shard: Shard, batch_size: int) -> Evaluated:
+    """Statistics of one set of examples.
+
+    Args:
+        module: The model, with the parameters to evaluate.
+        task: What to measure.
+        shard: The examples.
+        batch_size: Examples at once.
+    """
+    module.eval()
+    parts: list[Stats] = []
+    for outputs, targets in _predict(module, task, shard, batch_size):
+        parts.append(task.statistics(outputs, targets))
+    return Evaluated(stats=merge(*parts), columns={})
+
+
+@torch.no_grad()
+def evaluate_clients(module: nn.Module, task: Task, shards: Iterable[tuple[int, Shard]], batch_size: int) -> Evaluated:
+    """Statistics of several clients, and a row for each.
+
+    Args:
+        module: The model, with the parameters to evaluate.
+        task: What to measure.
+        shards: Client id and examples, in canonical order.
+        batch_size: Examples at once.
+    """
+    module.eval()
+    total: Stats | None = None
+    rows: list[dict[str, float]] = []
+    for client, shard in shards:
+        predicted = list(_predict(module, task, shard, batch_size))
+        outputs, targets = (torch.cat(part) for part in zip(*predicted, strict=True))
+        stats = task.statistics(outputs, targets)
+        total = stats if total is None else merge(total, stats)
+        rows.append({"client": client, **task.row(outputs, targets)})
+    columns: dict[str, Array] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns["client"] = columns["client"].astype(np.int64)
+    return Evaluated(stats=total or {}, columns=columns)
+
+
+def _predict(module: nn.Module, task: Task, shard: Shard, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:
+    for start in range(0, len(shard), batch_size):
+        part = slice(start, start + batch_size)
+        yield module(torch.from_numpy(shard.x[part])), task.targets(shard.y[part])

@@ -1,0 +1,36 @@
+"""What a host must know to train and evaluate clients: the same value on every host, and nothing about placement."""
+
+from dataclasses import dataclass
+
+from fedray.aggregation.ring import Ring
+from fedray.client.training import TrainingConfig
+from fedray.messages import DataSpec
+from fedray.models.base import ModelConfig
+from fedray.models.tasks import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The client side of an experiment.
+
+    Attributes:
+        model: The model's settings.
+        spec: What the data is.
+        task: Loss and metrics.
+        training: Local training of one round.
+        ring: How updates are encoded.
+        seed: The experiment's seed.
+        holdout: Part of every shard that is kept for evaluation.
+        evaluation_batch: Examples evaluated at once.
+        num_threads: torch threads of a host; a part of the experiment, because it can change the last bits.
+    """
+
+    model: ModelConfig
+    spec: DataSpec
+    task: Task
+    training: TrainingConfig
+    ring: Ring
+    seed: int
+    holdout: float
+    evaluation_batch: int
+    num_threads: int

@@ -1,0 +1,1 @@
+"""How a table is cut up into clients."""

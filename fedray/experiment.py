@@ -1,0 +1,221 @@
+"""The root of all settings, and the one place where an experiment is put together."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import yaml
+from pydantic import Field, model_validator
+
+from fedray.aggregation.ring import Ring
+from fedray.client.training import TrainingConfig
+from fedray.client.workload import Workload
+from fedray.config import Config, parse
+from fedray.data.base import FederatedData
+from fedray.data.fleet import Fleet
+from fedray.data.table import AnyData, AnyPartition
+from fedray.data.table import load as load_data
+from fedray.errors import ConfigError
+from fedray.models.base import Layout, check
+from fedray.models.mlp import Mlp
+from fedray.models.table import AnyModel, build
+from fedray.models.tasks import AnyTask, make_task
+from fedray.runtime.placement import ActorsConfig
+from fedray.server.sampling import CohortConfig
+from fedray.server.strategies import AnyStrategy, FedAvg
+from fedray.server.strategy import ImportedStrategy, Strategy
+from fedray.simulation.plan import Plan
+from fedray.simulation.settings import (
+    BaselinesConfig,
+    BlockConfig,
+    CheckpointConfig,
+    EvaluationConfig,
+    FailureConfig,
+    RingConfig,
+)
+from fedray.tracking.settings import TrackingConfig
+
+
+class Experiment(Config):
+    """One experiment: everything that decides its result, and where it runs and is recorded.
+
+    `actors`, `checkpoint`, `tracking`, `runs` and `name` never change a result; everything else may.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = "experiment"
+    """Name of the experiment: letters, digits, dot, dash and underscore."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Everything random follows from it."""
+    rounds: Annotated[int, Field(ge=1)] = 10
+    """Rounds of training."""
+    data: AnyData = Fleet()
+    """Where the examples come from."""
+    partition: AnyPartition | None = None
+    """Who owns which examples; null: the source's own clients."""
+    model: AnyModel = Mlp()
+    """What is trained."""
+    task: AnyTask | None = None
+    """Loss and metrics; null: as the data says."""
+    training: TrainingConfig = TrainingConfig()
+    """What each client does in a round."""
+    cohort: CohortConfig = CohortConfig()
+    """Who takes part in a round."""
+    strategy: AnyStrategy = FedAvg()
+    """What the server makes of the updates."""
+    blocks: BlockConfig = BlockConfig()
+    """How a cohort is cut up."""
+    ring: RingConfig = RingConfig()
+    """How updates become integers."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """When and on what the model is evaluated."""
+    baselines: BaselinesConfig = BaselinesConfig()
+    """What the federation is compared with."""
+    failures: FailureConfig = FailureConfig()
+    """What follows when a client gives no update."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """When the state is saved."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """torch threads of one actor; more can change the last bits of a result."""
+    actors: ActorsConfig = ActorsConfig()
+    """Where clients run."""
+    tracking: TrackingConfig = TrackingConfig()
+    """MLflow."""
+    runs: str = "runs"
+    """Folder in which run folders are made."""
+
+    @model_validator(mode="after")
+    def _one_proximal_term(self) -> "Experiment":
+        if self.training.proximal and self.strategy.name == "fedprox":
+            raise ValueError(
+                "training.proximal and strategy fedprox both set the proximal term; remove training.proximal"
+            )
+        return self
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads an experiment file.
+
+    Args:
+        path: A YAML file.
+        overrides: Settings that replace those of the file: "training.optimizer.lr=0.05".
+
+    Raises:
+        ConfigError: The file is missing or is no YAML, or a setting is wrong.
+    """
+    path = Path(path)
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); give an experiment file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict | None):
+        raise ConfigError(f"{path} holds {type(settings).__name__}, but an experiment is a mapping of settings")
+    return parse(Experiment, override({"name": _name(path), **(settings or {})}, overrides), str(path))
+
+
+def _name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-") or "experiment"
+
+
+def override(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Replaces settings.
+
+    Args:
+        settings: Nested mappings.
+        overrides: "key.sub=value", the value in YAML.
+
+    Raises:
+        ConfigError: An override has no equals sign, or its value is no YAML.
+    """
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(settings)))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override {text!r} has no '='; write -s training.epochs=2")
+        place, *path = key.strip().split(".")
+        target = result
+        for part in path:
+            inner = target.get(place)
+            if isinstance(inner, str) and ":" not in inner:
+                inner = {"name": inner}  # `model: mlp` is short for `model: {name: mlp}`
+            target[place] = dict(inner) if isinstance(inner, Mapping) else {}
+            target, place = target[place], part
+        try:
+            target[place] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"override {text!r} has a value that is no YAML; quote it") from None
+    return result
+
+
+def build_data(experiment: Experiment) -> FederatedData:
+    """The population's data.
+
+    Raises:
+        DataError: It cannot be read or cut up.
+        ConfigError: Source and partition do not go together.
+    """
+    return load_data(experiment.data, experiment.partition, experiment.seed)
+
+
+def build_strategy(experiment: Experiment) -> Strategy:
+    """The strategy; a user's own is imported."""
+    strategy = experiment.strategy
+    return strategy.resolve() if isinstance(strategy, ImportedStrategy) else strategy
+
+
+def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
+    """Puts an experiment together and checks it against its data, before anything starts.
+
+    Raises:
+        ModelError: The model does not fit the data.
+        ConfigError: A setting does not fit the data.
+    """
+    cohort_size = experiment.cohort.resolve(data.num_clients)
+    strategy = build_strategy(experiment)
+    training = experiment.training
+    if strategy.client_proximal:
+        training = training.model_copy(update={"proximal": strategy.client_proximal})
+    if (experiment.baselines.central or experiment.baselines.local) and data.test() is None:
+        raise ConfigError(f"baselines need a test set, but data '{experiment.data.name}' has none; remove baselines")
+    workload = Workload(
+        model=experiment.model,
+        spec=data.spec,
+        task=make_task(experiment.task, data.spec),
+        training=training,
+        ring=Ring(fraction_bits=experiment.ring.fraction_bits, cohort=cohort_size),
+        seed=experiment.seed,
+        holdout=experiment.evaluation.holdout,
+        evaluation_batch=experiment.evaluation.batch_size,
+        num_threads=experiment.threads,
+    )
+    _check_model(workload, data)
+    return Plan(
+        name=experiment.name,
+        rounds=experiment.rounds,
+        workload=workload,
+        num_clients=data.num_clients,
+        cohort=experiment.cohort,
+        cohort_size=cohort_size,
+        block_size=experiment.blocks.resolve(cohort_size),
+        strategy=strategy,
+        evaluation=experiment.evaluation,
+        checkpoint=experiment.checkpoint,
+        failures=experiment.failures,
+        baselines=experiment.baselines,
+    )
+
+
+def _check_model(workload: Workload, data: FederatedData) -> None:
+    module = build(workload.model, workload.spec, workload.seed)
+    shard = data.shard(0)
+    examples = np.resize(shard.x[:2], (2, *shard.x.shape[1:]))
+    check(module, workload.spec, torch.from_numpy(examples))
+
+
+def num_parameters(plan: Plan) -> int:
+    """Length of the flat parameter vector, P."""
+    return Layout(build(plan.workload.model, plan.workload.spec, plan.workload.seed)).num_parameters

@@ -1,0 +1,141 @@
+"""Connecting to Ray, and running an experiment there from outside."""
+
+import contextlib
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fedray.data.base import FederatedData
+from fedray.errors import CapacityError, ClusterError, FedrayError
+from fedray.runtime.driver import Driver
+from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
+from fedray.simulation.plan import Plan
+from fedray.simulation.run_folder import RunFolder
+from fedray.simulation.watch import Event, Interrupted
+
+_POLL_S = 0.1
+_SHM = Path("/dev/shm")  # noqa: S108
+_MIN_SHM_BYTES = 200_000_000
+
+
+@contextlib.contextmanager
+def connect(config: ActorsConfig) -> Generator[ClusterShape]:
+    """A connection to the cluster of the settings, or to a Ray that is started here and shut down afterwards.
+
+    Raises:
+        ClusterError: The cluster cannot be reached.
+        CapacityError: More processors are asked for than this machine has.
+    """
+    mine = not ray.is_initialized()
+    if mine:
+        _connect(config)
+    try:
+        yield shape()
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _connect(config: ActorsConfig) -> None:
+    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"actors.address is {address}, a Ray Client address; give the address of the cluster itself (host:6379), "
+            "and run fedray on one of its nodes"
+        )
+    if address == "local":
+        cpus = os.cpu_count() or 1
+        if config.num_cpus is not None and config.num_cpus > 4 * cpus:
+            raise CapacityError(
+                f"actors.num_cpus is {config.num_cpus}, but this machine has {cpus}; lower actors.num_cpus"
+            )
+        options |= {"include_dashboard": False, "num_cpus": config.num_cpus}
+        _check_shm()
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        ray.shutdown()
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`, "
+            "or leave actors.address and RAY_ADDRESS unset to start Ray here"
+        ) from None
+
+
+def _check_shm() -> None:
+    if not _SHM.exists():
+        return
+    free = psutil.disk_usage(str(_SHM)).free
+    if free < _MIN_SHM_BYTES:
+        raise CapacityError(
+            f"{_SHM} has {free / 1e6:.0f} MB free, but Ray's object store needs {_MIN_SHM_BYTES / 1e6:.0f} MB; "
+            "mount a larger one (docker run --shm-size=4g)"
+        )
+
+
+def shape() -> ClusterShape:
+    """What the connected cluster has."""
+    resources = ray.cluster_resources()
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return ClusterShape(cpus=resources.get("CPU", 1.0), memory_bytes=int(resources.get("memory", 0)), nodes=nodes)
+
+
+def run(
+    *,
+    plan: Plan,
+    data: FederatedData,
+    placement: Placement,
+    start_timeout_s: float,
+    folder: RunFolder,
+    on_event: Callable[[Event], None],
+    stop_wanted: Callable[[], bool],
+) -> None:
+    """Runs an experiment in a driver actor beside this process, until it ends.
+
+    Args:
+        plan: The experiment.
+        data: The population's data; put into the object store once.
+        placement: How many client actors.
+        start_timeout_s: How long they may take to start.
+        folder: The run folder.
+        on_event: Shown what happens.
+        stop_wanted: Asked about ten times a second.
+
+    Raises:
+        Interrupted: The run was stopped on request.
+        FedrayError: The run cannot go on.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    driver_class: Any = ray.remote(Driver)
+    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
+    driver = driver_class.options(**options).remote(plan, placement, start_timeout_s, str(folder.path))
+    data_ref = ray.put(data)
+    running, asked = driver.run.remote([data_ref]), False
+    try:
+        while True:
+            done, _ = ray.wait([running], timeout=_POLL_S)
+            for event in ray.get(driver.poll.remote()):
+                on_event(event)
+            if done:
+                ray.get(running)
+                return
+            if stop_wanted() and not asked:
+                asked = True
+                driver.stop.remote()
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, FedrayError) else error) from None
+    except RayActorError as error:
+        reason = str(error).splitlines()[0]
+        raise ClusterError(f"the driver died ({reason}); go on with `fedray resume {folder.path}`") from None
+    finally:
+        ray.kill(driver)
+
+
+__all__ = ["Interrupted", "connect", "run", "shape"]

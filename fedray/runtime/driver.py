@@ -1,0 +1,68 @@
+"""The driver actor: owns the round loop and the server state."""
+
+from pathlib import Path
+
+import ray
+import torch
+
+from fedray.data.base import FederatedData
+from fedray.models.base import Layout
+from fedray.models.table import build
+from fedray.runtime.backend import RayBackend
+from fedray.runtime.placement import Placement
+from fedray.runtime.pool import Pool, Ref
+from fedray.simulation.plan import Plan
+from fedray.simulation.run import execute
+from fedray.simulation.run_folder import RunFolder
+from fedray.simulation.watch import Event, Watch
+
+
+class Driver:
+    """Runs an experiment on client actors. A plain class; made an actor in `cluster.py`, with threads for its methods.
+
+    Args:
+        plan: The experiment.
+        placement: How many client actors.
+        start_timeout_s: How long they may take to start.
+        folder: The run folder.
+    """
+
+    def __init__(self, plan: Plan, placement: Placement, start_timeout_s: float, folder: str) -> None:
+        torch.set_num_threads(plan.workload.num_threads)
+        self._plan, self._placement, self._start_timeout_s = plan, placement, start_timeout_s
+        self._folder = RunFolder(Path(folder))
+        self._watch = Watch()
+
+    def run(self, data_ref: list[Ref]) -> None:
+        """The whole run.
+
+        Args:
+            data_ref: Reference of the population's data, in a list so that Ray hands over the reference itself.
+
+        Raises:
+            FedrayError: The run cannot go on.
+        """
+        data: FederatedData = ray.get(data_ref[0])
+        workload = self._plan.workload
+        module = build(workload.model, workload.spec, workload.seed)
+
+        def backend() -> RayBackend:
+            pool = Pool(
+                placement=self._placement,
+                workload=workload,
+                data=data_ref[0],
+                retries=self._plan.failures.retries,
+                start_timeout_s=self._start_timeout_s,
+                watch=self._watch,
+            )
+            return RayBackend(pool, Layout(module).num_parameters)
+
+        execute(plan=self._plan, data=data, backend=backend, folder=self._folder, watch=self._watch)
+
+    def poll(self) -> list[Event]:
+        """Events since the last call."""
+        return self._watch.take()
+
+    def stop(self) -> None:
+        """Asks the run to stop."""
+        self._watch.stop()

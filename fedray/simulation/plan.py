@@ -1,0 +1,41 @@
+"""Everything the round loop needs, checked and put together; nothing in it says where clients run."""
+
+from dataclasses import dataclass
+
+from fedray.client.workload import Workload
+from fedray.server.sampling import CohortConfig
+from fedray.server.strategy import Strategy
+from fedray.simulation.settings import BaselinesConfig, CheckpointConfig, EvaluationConfig, FailureConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One experiment.
+
+    Attributes:
+        name: Name of the experiment.
+        rounds: Rounds of training.
+        workload: The client side.
+        num_clients: Size of the population.
+        cohort: Who takes part.
+        cohort_size: Clients in a round.
+        block_size: Clients in a block.
+        strategy: The server side.
+        evaluation: When and on what the model is evaluated.
+        checkpoint: When the state is saved.
+        failures: What follows when a client gives no update.
+        baselines: What the federation is compared with.
+    """
+
+    name: str
+    rounds: int
+    workload: Workload
+    num_clients: int
+    cohort: CohortConfig
+    cohort_size: int
+    block_size: int
+    strategy: Strategy
+    evaluation: EvaluationConfig
+    checkpoint: CheckpointConfig
+    failures: FailureConfig
+    baselines: BaselinesConfig

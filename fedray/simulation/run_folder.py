@@ -1,0 +1,182 @@
+"""The run folder: the record of truth of a run.
+
+    config.yaml          the experiment, every default visible
+    environment.json     versions, machine, command
+    status.json          where the run is: running, finished, interrupted or failed
+    rounds.jsonl         one line a round: metrics, digest, fates, seconds, bytes
+    system.jsonl         use of the machine, sampled
+    clients.parquet      one row for each (round, client): the ledger
+    evaluations.parquet  one row for each (round, client) that evaluated the model
+    checkpoint/          the server state after a round, checksummed
+    model.safetensors, model.json, input_example.npz    the trained model, at the end
+    summary.json         final metrics, baselines, digest, at the end
+    errors/              tracebacks of clients
+
+Journals (.jsonl) are appended; everything else is written whole or not at all. Lines after the last checkpoint are
+dropped when a run resumes, and computed again.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedray.errors import RunFolderError
+from fedray.files import disk_errors, write_json, write_text
+from fedray.simulation.parts import PartTable
+
+Record = dict[str, Any]
+
+
+class RunFolder:
+    """Reads and writes one run folder.
+
+    Args:
+        path: The folder; it exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clients = PartTable(path, "clients")
+        self.evaluations = PartTable(path, "evaluations")
+
+    @staticmethod
+    def create(runs: Path, name: str) -> "RunFolder":
+        """Makes a new folder `name-DATE-TIME` below `runs`.
+
+        Raises:
+            CapacityError: The disk is full or cannot be written.
+        """
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        with disk_errors(runs):
+            runs.mkdir(parents=True, exist_ok=True)
+            for number in range(1, 1000):
+                path = runs / (f"{name}-{stamp}" if number == 1 else f"{name}-{stamp}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return RunFolder(path)
+        raise RunFolderError(f"{runs} holds a thousand runs called {name}-{stamp}; set runs to another folder")
+
+    @staticmethod
+    def open(path: Path) -> "RunFolder":
+        """Opens a run folder.
+
+        Raises:
+            RunFolderError: It is none, or it is damaged.
+        """
+        if not path.is_dir():
+            raise RunFolderError(f"{path} is no folder; give the run folder that `fedray run` printed")
+        folder = RunFolder(path)
+        folder.config()
+        folder.status()
+        return folder
+
+    @contextmanager
+    def lock(self) -> Generator[None]:
+        """Keeps other processes from running in this folder.
+
+        Raises:
+            RunFolderError: One does.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunFolderError(f"{self.path} is being run by another process; wait for it, or stop it") from None
+            yield
+
+    def config(self) -> Record:
+        """The experiment, as nested mappings."""
+        try:
+            config = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(
+                f"{self.path} is no run folder, or it is damaged: config.yaml: {_line(error)}"
+            ) from None
+        if not isinstance(config, dict):
+            raise RunFolderError(f"{self.path} is damaged: config.yaml holds no experiment")
+        return config
+
+    def write_config(self, config: Record) -> None:
+        """Writes the experiment."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def status(self) -> Record:
+        """Where the run is."""
+        return self._json("status.json")
+
+    def write_status(self, **values: Any) -> None:
+        """Changes some values of the status."""
+        path = self.path / "status.json"
+        before = self.status() if path.exists() else {}
+        write_json(path, {**before, **values})
+
+    def summary(self) -> Record:
+        """Final metrics, baselines and digest; empty until the run has ended."""
+        return self._json("summary.json") if (self.path / "summary.json").exists() else {}
+
+    def write_error(self, round: int, client: int, text: str) -> None:
+        """Keeps a client's traceback."""
+        (self.path / "errors").mkdir(exist_ok=True)
+        write_text(self.path / "errors" / f"round-{round}-client-{client}.txt", text)
+
+    def append(self, journal: str, record: Record) -> None:
+        """Adds a line to "rounds" or "system"."""
+        path = self.path / f"{journal}.jsonl"
+        with disk_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def lines(self, journal: str) -> list[Record]:
+        """All whole lines of a journal."""
+        path = self.path / f"{journal}.jsonl"
+        if not path.exists():
+            return []
+        records: list[Record] = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                raise RunFolderError(
+                    f"{path} is damaged: line {number} is no JSON; remove it and all after it"
+                ) from None
+        return records
+
+    def flush(self, round: int) -> None:
+        """Brings everything up to a round to the disk, before the checkpoint of that round is written."""
+        self.clients.flush(round)
+        self.evaluations.flush(round)
+        path = self.path / "rounds.jsonl"
+        if path.exists():
+            with disk_errors(path), path.open("a", encoding="utf-8") as file:
+                os.fsync(file.fileno())
+
+    def truncate(self, round: int) -> None:
+        """Drops all records after a round."""
+        kept = [record for record in self.lines("rounds") if record["round"] <= round]
+        write_text(self.path / "rounds.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+        for table in (self.clients, self.evaluations):
+            table.reopen()
+            table.truncate(round)
+
+    def finish(self) -> None:
+        """Puts the tables together, at the end of a run."""
+        self.clients.finish()
+        self.evaluations.finish()
+
+    def _json(self, name: str) -> Record:
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path} is no run folder, or it is damaged: {name}: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,73 @@
+"""Settings of the round loop."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedray.config import Config
+
+
+class EvaluationConfig(Config):
+    """When the federation's model is evaluated, and on what."""
+
+    every: Annotated[int, Field(ge=1)] = 1
+    """Rounds between evaluations on the central test set; the last round is always evaluated."""
+    clients: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    """How many clients evaluate the model on their own examples; null: none."""
+    clients_every: Annotated[int, Field(ge=1)] = 10
+    """Rounds between evaluations by clients; the last round is always evaluated."""
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of each client's shard kept for its own evaluation; with 0 it is evaluated on what it trains on."""
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    """Examples evaluated at once."""
+
+
+class CheckpointConfig(Config):
+    """When the server state is saved. Rounds after the last checkpoint are computed again, to the same bits."""
+
+    every_s: Annotated[float, Field(ge=0)] = 10.0
+    """Least wall time between two checkpoints in seconds; 0 saves every round."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """How many checkpoints are kept."""
+
+
+class FailureConfig(Config):
+    """What follows when a client gives no usable update."""
+
+    client_error: Literal["abort", "drop"] = "abort"
+    """A client's training raises: end the run and name it, or go on without it in this round."""
+    rejected_update: Literal["abort", "drop"] = "abort"
+    """An update is NaN, infinite or too large: end the run and name the client, or go on without it in this round."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    """How often a block is trained again after the actor that had it died."""
+
+
+class BaselinesConfig(Config):
+    """What the federation is compared with: the same model, without a federation."""
+
+    central: bool = False
+    """Train on all examples in one place."""
+    local: bool = False
+    """Every client trains alone, on its own examples."""
+    local_clients: Annotated[int, Field(ge=1)] | None = None
+    """How many clients train alone; null: all."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Passes over the examples; null: as many as a client makes in the federation, on average."""
+
+
+class RingConfig(Config):
+    """How updates become integers."""
+
+    fraction_bits: Annotated[int, Field(ge=8, le=52)] = 30
+    """Bits behind the point of an encoded, weighted update: more bits are finer, fewer allow larger updates."""
+
+
+class BlockConfig(Config):
+    """How a cohort is cut into blocks; a part of the experiment, never of the placement."""
+
+    size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Clients in a block."""
+
+    def resolve(self, cohort: int) -> int:
+        """Clients in a block, for cohorts of this size: at least 16 blocks where there are clients enough."""
+        return self.size if isinstance(self.size, int) else max(1, min(64, -(-cohort // 16)))
