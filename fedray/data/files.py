@@ -95,7 +95,9 @@ def load_npz(path: Path, *names: str) -> list[Array]:
         DataError: The file is damaged, or an array is missing.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        if not zipfile.is_zipfile(path):
+            raise unreadable(path, ValueError("not an .npz file"))
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [name for name in names if name not in file.files]
             if missing:
                 raise DataError(

@@ -69,8 +69,9 @@ def _draw_labels(axes: Axes, labels: Labels, data: FederatedData) -> None:
     axes.set_ylabel("share of its examples")
     axes.set_ylim(0.0, 1.0)
     axes.margins(x=0.01)
+    what = "labels" if data.spec.task == "classification" else "quantiles of the targets"
     some = "" if len(labels.clients) == data.num_clients else f" of {len(labels.clients)} clients"
-    axes.set_title(("labels" if data.spec.task == "classification" else "targets, in quantiles") + some, fontsize=11)
+    axes.set_title(what + some, fontsize=11)
     handles, names = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
 

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from fedray.errors import TrackingError
@@ -13,7 +13,9 @@ from fedray.tracking.folder import RunFolder
 from fedray.tracking.model import DIGEST_TAG, log_model
 from fedray.tracking.server import connect, explained
 from fedray.tracking.settings import TrackingConfig, artifact_location, store_uri, without_password
-from fedray.tracking.tail import Record, read_new
+from fedray.tracking.tail import read_new
+
+UPLOADS = ("artifacts", "model")
 
 
 def deliver(run: RunFolder, settings: TrackingConfig, abandoned: bool = False) -> None:
@@ -54,9 +56,8 @@ class Delivery:
         self._step("params", entry)
         self._rounds(entry.info.run_id)
         self._system(entry.info.run_id)
-        with environment.told(self.settings.timeout_s * environment.UPLOAD_FACTOR):
-            for step in report.steps(self.run, self.status):
-                self._step(step, entry)
+        for step in report.steps(self.run, self.status):
+            self._step(step, entry)
         self._status(entry, abandoned)
 
     def _note(self, **changes: Any) -> None:
@@ -108,9 +109,8 @@ class Delivery:
 
     def _system(self, run_id: str) -> None:
         """Samples are never rewritten: a batch sent twice is the same rows."""
-        records: list[Record] = read_new(
-            self.run.path / "system.jsonl", "time", self.delivered.system, skip_damaged=True
-        )
+        path = self.run.path / "system.jsonl"
+        records = read_new(path, "time", self.delivered.system, skip_damaged=True)
         for batch in metrics.batches(records, metrics.of_system):
             self.client.log_batch(run_id, metrics=batch.metrics)
             if batch.cursor:
@@ -119,9 +119,10 @@ class Delivery:
     def _step(self, step: str, entry: Run) -> None:
         if step in self.delivered.done:
             return
-        {"params": self._params, "summary": self._summary, "artifacts": self._artifacts, "model": self._model}[step](
-            entry
-        )
+        steps = {"params": self._params, "summary": self._summary, "artifacts": self._artifacts, "model": self._model}
+        timeout_s = self.settings.timeout_s * (environment.UPLOAD_FACTOR if step in UPLOADS else 1)
+        with environment.told(timeout_s):
+            steps[step](entry)
         self._note(done=(*self.delivered.done, step))
 
     def _params(self, entry: Run) -> None:
@@ -134,7 +135,7 @@ class Delivery:
         named = dict(metrics.numbers(summary.pop("metrics", None) or {}, "final"))
         named |= dict(metrics.numbers(summary.pop("baselines", None) or {}, "baseline"))
         named |= dict(metrics.numbers(summary, "summary"))
-        found: list[Metric] = metrics.as_metrics(named, self.status.ended or self.status.started, self.status.round)
+        found = metrics.as_metrics(named, self.status.ended or self.status.started, self.status.round)
         for start in range(0, len(found), metrics.METRICS_PER_BATCH):
             self.client.log_batch(entry.info.run_id, metrics=found[start : start + metrics.METRICS_PER_BATCH])
         if "digest" in summary:

@@ -54,13 +54,11 @@ def batches(records: Iterable[Record], metrics_of: Callable[[Record], list[Metri
 def of_round(record: Record) -> list[Metric]:
     """The metrics of one round by their names; its other numbers as `seconds/...`, `fates/...` or `round/...`."""
     named: dict[str, Any] = dict(record.values.get("metrics") or {})
-    for key, value in record.values.items():
-        if key not in NOT_METRICS:
-            named |= dict(
-                numbers(cast(Mapping[str, Any], value), key)
-                if isinstance(value, Mapping)
-                else numbers({key: value}, "round")
-            )
+    others = {key: value for key, value in record.values.items() if key not in NOT_METRICS}
+    groups = {key: value for key, value in others.items() if isinstance(value, Mapping)}
+    named |= numbers({key: value for key, value in others.items() if key not in groups}, "round")
+    for group, values in groups.items():
+        named |= numbers(values, group)
     return as_metrics(named, record.values["time"], int(record.cursor.last))
 
 
@@ -79,7 +77,7 @@ def as_metrics(named: Mapping[str, Any], time_s: float, step: int) -> list[Metri
 
 
 def numbers(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    """Nested mappings as `prefix/name` and number; what is not a number is left out."""
+    """Nested mappings as (`prefix/name`, number); what is not a number is left out."""
     for key, value in values.items():
         name = f"{prefix}/{key}"
         if isinstance(value, Mapping):

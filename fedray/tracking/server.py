@@ -15,6 +15,15 @@ from fedray.tracking.lock import locked
 from fedray.tracking.settings import without_password
 
 LONGEST_CAUSE = 300
+REASONS = {
+    "Connection refused": "nothing listens there",
+    "NameResolutionError": "no such host",
+    "ReadTimeout": "it did not answer within tracking.timeout_s",
+    "ConnectTimeout": "it could not be reached within tracking.timeout_s",
+    "Connection aborted": "it closed the connection without an answer",
+    "Invalid Host header": "it refuses this host name; start it with --allowed-hosts",
+    "database is locked": "another process holds the database",
+}
 
 
 def connect(uri: str, runs: Path) -> MlflowClient:
@@ -47,7 +56,9 @@ def explained(uri: str) -> Generator[None]:
 
 
 def _cause(error: Exception) -> str:
+    """The first known reason in mlflow's text, which is long and nested."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if "Connection refused" in text:
-        return "nothing listens there"
+    for sign, reason in REASONS.items():
+        if sign in text:
+            return reason
     return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]} ..."

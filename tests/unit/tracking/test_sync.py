@@ -148,6 +148,16 @@ def test_run_is_delivered_once_whatever_answer_is_lost(runs: Path, client, lost_
     assert len(entries(client)) == 2
 
 
+def test_empty_run_that_a_slow_server_made_too_late_is_deleted(runs: Path, client):
+    run = make_run(runs, rounds=1)
+    report = sync(run.path)
+    experiment = client.get_run(report.run_id).info.experiment_id
+    client.create_run(experiment, tags={"fedray.folder_id": (run.path / "folder_id").read_text()})
+    run.finish(1)
+    assert sync(run.path).run_id == report.run_id
+    assert [entry.info.run_id for entry in entries(client)] == [report.run_id]
+
+
 def test_lost_notes_are_found_again_at_the_server(runs: Path, client):
     run = make_run(runs, rounds=4)
     run.system(1)
