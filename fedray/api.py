@@ -158,14 +158,19 @@ def _run_here(plan: Plan, data: FederatedData, folder: RunFolder, tell: OnEvent,
 
     thread = threading.Thread(target=work, name="fedray-serial", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(_POLL_S)
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_S)
+            for event in watch.take():
+                tell(event)
+            if stop():
+                watch.stop()
         for event in watch.take():
             tell(event)
-        if stop():
-            watch.stop()
-    for event in watch.take():
-        tell(event)
+    except Exception:  # the caller's own, from `tell`: nothing may go on in the folder behind its back
+        watch.stop()
+        thread.join()
+        raise
     if errors:
         raise errors[0]
 
@@ -203,10 +208,17 @@ def _environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": _git_commit(),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git_commit() -> str | None:

@@ -9,7 +9,8 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -86,7 +87,7 @@ class Choices:
 
     @staticmethod
     def _name(value: Any) -> Any:
-        return value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+        return value.get("name") if isinstance(value, Mapping) else getattr(value, "name", value)
 
 
 def parse(cls: type[C], data: Any, source: str = "") -> C:
@@ -109,22 +110,25 @@ def parse(cls: type[C], data: Any, source: str = "") -> C:
 def _sentence(cls: type[Config], error: ValidationError, source: str) -> str:
     errors = error.errors()
     text = _describe(cls, errors[0])
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    settings = {".".join(_setting(cls, list(each["loc"]))) for each in errors}
+    more = f" (and {len(settings) - 1} more)" if len(settings) > 1 else ""
     return f"{source}: {text}{more}" if source else f"{text}{more}"
 
 
 def _describe(cls: type[Config], error: ErrorDetails) -> str:
     where = ".".join(_setting(cls, list(error["loc"])))
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         return f"{where} is missing; set {where}"
     if error["type"] in ("unknown_key", "unknown_name", "no_name", "value_error"):
         return f"{where}: {message}" if where else message
-    return f"{where} is {error['input']!r}, but must be {message[:1].lower()}{message[1:]}; change {where}"
+    _, should, rule = message.partition(" should ")
+    reason = f", but must {rule}" if should else f" ({message})"
+    return f"{where} is {error['input']!r}{reason}; change {where}"
 
 
 def _setting(cls: type[Config] | None, location: list[int | str]) -> list[str]:
-    """The setting as a user wrote it: pydantic puts the name chosen into the location, a user does not."""
+    """The setting as a user wrote it: pydantic puts the alternative chosen into the location, a user does not."""
     path: list[str] = []
     while location:
         part = location.pop(0)
@@ -136,7 +140,16 @@ def _setting(cls: type[Config] | None, location: list[int | str]) -> list[str]:
         else:
             annotation = field.annotation if field else None
             cls = annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None
+            if field and _alternatives(field) and location:
+                location.pop(0)
     return path
+
+
+def _alternatives(field: FieldInfo) -> bool:
+    """Whether a setting takes several types, besides null: `int | Literal["auto"]`."""
+    if get_origin(field.annotation) not in (Union, UnionType):
+        return False
+    return sum(part is not NoneType for part in get_args(field.annotation)) > 1
 
 
 def _choices(field: FieldInfo) -> Choices | None:

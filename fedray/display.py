@@ -102,7 +102,8 @@ class Display:
 
     def _numbers(self) -> str:
         parts = [f"{self._rate:,.0f} clients/s", f"loss {self._last['train/loss']:.4f}"]
-        for name in (f"test/{self._headline}", f"clients/{self._headline}"):
+        rare = ("test/auprc",) if "test/recall" in self._last else ()  # two classes: accuracy hides rare faults
+        for name in (f"test/{self._headline}", *rare, f"clients/{self._headline}"):
             if name in self._last:
                 parts.append(f"{name.replace('/', ' ')} {self._last[name]:.4f}")
         return "  ".join([*parts, f"{self._bytes / 1e6:,.1f} MB moved"])

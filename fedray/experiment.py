@@ -136,11 +136,11 @@ def override(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ConfigError(f"override {text!r} has no '='; write -s training.epochs=2")
-        place, *path = key.strip().split(".")
+        place, *path = parts = key.strip().split(".")
         target = result
-        for part in path:
-            inner = target.get(place)
-            if isinstance(inner, str) and ":" not in inner:
+        for depth, part in enumerate(path, start=1):
+            inner = target.get(place) if place in target else _default_name(parts[:depth])
+            if isinstance(inner, str):
                 inner = {"name": inner}  # `model: mlp` is short for `model: {name: mlp}`
             target[place] = dict(inner) if isinstance(inner, Mapping) else {}
             target, place = target[place], part
@@ -149,6 +149,14 @@ def override(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
         except yaml.YAMLError:
             raise ConfigError(f"override {text!r} has a value that is no YAML; quote it") from None
     return result
+
+
+def _default_name(path: Sequence[str]) -> str | None:
+    """The alternative that a setting chooses by default: "sgd" for training.optimizer."""
+    value: Any = Experiment()
+    for part in path:
+        value = getattr(value, part, None)
+    return getattr(value, "name", None) if isinstance(value, Config) else None
 
 
 def build_data(experiment: Experiment) -> FederatedData:

@@ -66,6 +66,7 @@ def evaluate_clients(module: nn.Module, task: Task, shards: Iterable[tuple[int, 
 
 
 def _predict(module: nn.Module, task: Task, shard: Shard, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Outputs and targets by batches; the model gets a copy of the examples, because it may change its input."""
     for start in range(0, len(shard), batch_size):
         part = slice(start, start + batch_size)
-        yield module(torch.from_numpy(shard.x[part])), task.targets(shard.y[part])
+        yield module(torch.tensor(shard.x[part])), task.targets(shard.y[part])

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from fedray.config import Choices, Config
@@ -49,6 +49,12 @@ class Sgd(OptimizerConfig):
     """Momentum; 0 keeps none."""
     nesterov: bool = False
     """Look ahead along the momentum."""
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "Sgd":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov is true, but momentum is 0; set momentum, or nesterov to false")
+        return self
 
     def step(self, weights: Tensor, grads: Tensor, state: State, lr: float) -> None:
         if self.weight_decay:

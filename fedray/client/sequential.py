@@ -76,7 +76,7 @@ class SequentialEngine:
         self.load(parameters)
         self.module.train()
         torch.manual_seed(seeds.torch_seed(self.seed, "dropout", round, client))
-        x, y = torch.from_numpy(shard.x), self.task.targets(shard.y)
+        x, y = as_tensor(shard.x), self.task.targets(shard.y)
         state, lr = self.training.optimizer.start(self.trainable), self.training.lr(round)
         order = batches(self.training, len(shard), self.seed, round, client)
         loss_sum, num_seen = torch.zeros((), dtype=torch.float64), 0

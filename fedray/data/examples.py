@@ -1,19 +1,17 @@
-"""From raw rows to a `Table`: seeded split, imputation and scaling by training rows only, labels to class numbers.
+"""From raw rows to a `Table`, by a seeded split; what is learnt from data is learnt from training rows alone.
 
 Shapes: N examples, F features (or channels).
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
 from fedray import seeds
 from fedray.data.base import Table
-from fedray.errors import DataError
-from fedray.messages import Array, DataSpec, Floats, Ints, Shard
-
-Task = Literal["auto", "classification", "regression"]
+from fedray.data.encoding import Scaler, Targets, Task, has_classes
+from fedray.messages import Array, Ints, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,104 +37,14 @@ class Examples:
         return type(self)(x=self.x[rows], labels=self.labels[rows], owners=owners, regimes=regimes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scaler:
-    """Fills missing values with the training median and standardises by training mean and deviation.
-
-    Attributes:
-        median: Shape (F,).
-        mean: Shape (F,).
-        deviation: Shape (F,); 1 where a feature is constant.
-    """
-
-    median: Array
-    mean: Array
-    deviation: Array
-
-    @classmethod
-    def fit(cls, x: Array) -> Self:
-        """Statistics of training rows, shape (N, F, ...): axis 1 is the feature or channel."""
-        flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1).astype(np.float64)
-        missing = np.isnan(flat)
-        if missing.all(axis=1).any():
-            bad = int(np.flatnonzero(missing.all(axis=1))[0])
-            raise DataError(f"feature {bad} has no value in any training row; leave it out")
-        median = np.nanmedian(flat, axis=1) if missing.any() else np.zeros(len(flat))
-        filled = np.where(missing, median[:, None], flat)
-        mean, deviation = filled.mean(axis=1), filled.std(axis=1)
-        constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(mean))
-        return cls(median=median, mean=mean, deviation=np.where(constant, 1.0, deviation))
-
-    def apply(self, x: Array) -> Floats:
-        """Standardised rows without missing values, float32, same shape."""
-        shape = (1, -1, *(1,) * (x.ndim - 2))
-        filled = np.where(np.isnan(x), self.median.reshape(shape), x)
-        return ((filled - self.mean.reshape(shape)) / self.deviation.reshape(shape)).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Targets:
-    """How labels become what a model is trained on.
-
-    Attributes:
-        classes: Distinct labels in sorted order, position = class number; None for regression.
-        scale: Regression: deviation of the training targets.
-    """
-
-    classes: Array | None
-    scale: float = 1.0
-
-    @classmethod
-    def fit(cls, labels: Array, task: Task) -> Self:
-        """Learns the classes; "auto" takes whole numbers and text for classes, and other numbers for targets."""
-        is_float = labels.dtype.kind == "f"
-        if task == "regression" or (task == "auto" and is_float):
-            if labels.dtype.kind not in "fiu":
-                raise DataError("the label column holds text, which is no regression target; change data.task")
-            return cls(classes=None, scale=float(np.std(labels.astype(np.float64))) or 1.0)
-        classes = np.unique(labels)
-        if len(classes) < 2:
-            raise DataError(f"all training labels are {classes[0]!s}; there is nothing to learn, change data.label")
-        return cls(classes=classes)
-
-    def encode(self, labels: Array) -> Array:
-        """Class numbers int64, or targets float32, shape (N,)."""
-        if self.classes is None:
-            return labels.astype(np.float32)
-        numbers = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
-        unknown = np.flatnonzero(self.classes[numbers] != labels)
-        if len(unknown):
-            raise DataError(f"test row {unknown[0]} has the label {labels[unknown[0]]!s}, which no training row has")
-        return numbers.astype(np.int64)
-
-    def spec(self, features: tuple[int, ...], feature_names: tuple[str, ...], class_names: tuple[str, ...]) -> DataSpec:
-        """Shapes and task of the data; class names default to the labels themselves."""
-        if self.classes is None:
-            return DataSpec(
-                features=features,
-                task="regression",
-                num_outputs=1,
-                target_scale=self.scale,
-                feature_names=feature_names,
-            )
-        names = class_names or tuple(str(c) for c in self.classes)
-        return DataSpec(
-            features=features,
-            task="classification",
-            num_outputs=len(self.classes),
-            feature_names=feature_names,
-            class_names=names,
-        )
-
-
-def split(labels: Array, test_fraction: float, seed: int) -> tuple[Ints, Ints]:
-    """Training and test rows: the same fraction of every class, or of all rows where labels are floats.
+def split(labels: Array, test_fraction: float, seed: int, task: Task = "auto") -> tuple[Ints, Ints]:
+    """Training and test rows: the same fraction of every class, or of all rows for regression.
 
     A class always keeps at least one training row. Both results are in ascending order.
     """
     random = seeds.generator(seed, "test split")
-    whole = labels.dtype.kind == "f"
-    groups = np.zeros(len(labels), np.int64) if whole else np.unique(labels, return_inverse=True)[1]
+    classes = labels if has_classes(labels, task) else np.zeros(len(labels))
+    groups = np.unique(classes, return_inverse=True)[1]
     order = random.permutation(len(labels))
     order = order[np.argsort(groups[order], kind="stable")]
     counts = np.bincount(groups)
@@ -187,7 +95,7 @@ def split_table(
     class_names: tuple[str, ...] = (),
 ) -> Table:
     """A table whose test set is a seeded, stratified fraction of the rows."""
-    train, test = split(examples.labels, test_fraction, seed)
+    train, test = split(examples.labels, test_fraction, seed, task)
     return to_table(
         examples.rows(train),
         examples.rows(test),

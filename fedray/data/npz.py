@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from fedray.data.base import DataConfig, Table
-from fedray.data.examples import Examples, Task, split_table, to_table
+from fedray.data.encoding import Task
+from fedray.data.examples import Examples, split_table, to_table
 from fedray.data.files import find, load_npz
 from fedray.errors import DataError
 from fedray.messages import Array

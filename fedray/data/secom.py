@@ -14,8 +14,7 @@ from pydantic import Field
 from fedray.data.base import Table
 from fedray.data.columns import numbers, pick, read_columns
 from fedray.data.download import Remote
-from fedray.data.examples import Examples, split
-from fedray.data.examples import to_table as _to_table
+from fedray.data.examples import Examples, split, to_table
 from fedray.data.files import FileSource, read_member, unreadable
 from fedray.messages import Array
 
@@ -47,7 +46,7 @@ class Secom(FileSource):
         train, test = split(labels, self.test_fraction, seed)
         filled = np.flatnonzero(~np.isnan(x[train]).all(axis=0))
         examples = Examples(x=x[:, filled], labels=labels, owners=examples.owners)
-        return _to_table(
+        return to_table(
             examples.rows(train),
             examples.rows(test),
             feature_names=tuple(names[f] for f in filled),

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from fedray.config import load_object
 from fedray.data.base import DataConfig, Table
-from fedray.data.examples import Examples, Task, split_table, to_table
+from fedray.data.encoding import Task
+from fedray.data.examples import Examples, split_table, to_table
 from fedray.errors import DataError
 
 

@@ -99,7 +99,7 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
         num_actors = min(slots, num_clients, max(1, cluster.memory_bytes // actor_bytes))
     else:
         num_actors = -(-num_clients // config.clients_per_actor)
-    _check_memory(num_actors, actor_bytes, num_clients, cluster)
+    _check_memory(config, num_actors, actor_bytes, num_clients, cluster)
     share = min(1.0, int(cluster.cpus / num_actors * 1000) / 1000)
     own = config.clients_per_actor == 1
     return Placement(
@@ -111,7 +111,9 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
     )
 
 
-def _check_memory(num_actors: int, actor_bytes: int, num_clients: int, cluster: ClusterShape) -> None:
+def _check_memory(
+    config: ActorsConfig, num_actors: int, actor_bytes: int, num_clients: int, cluster: ClusterShape
+) -> None:
     if num_actors * actor_bytes <= cluster.memory_bytes:
         return
     fitting = cluster.memory_bytes // actor_bytes
@@ -121,7 +123,10 @@ def _check_memory(num_actors: int, actor_bytes: int, num_clients: int, cluster: 
             f"one client actor of this model needs about {need / num_actors:.1f} GB, but the cluster has {have:.1f} GB "
             "for actors; choose a smaller model or a larger machine"
         )
+    setting = f"set actors.clients_per_actor to at least {-(-num_clients // fitting)}, or to auto"
+    if config.num_actors is not None:
+        setting = f"set actors.num_actors to at most {fitting}, or to null"
     raise CapacityError(
         f"{num_actors} client actors need about {need:.1f} GB, but the cluster has {have:.1f} GB for actors; "
-        f"{fitting} would fit: set actors.clients_per_actor to at least {-(-num_clients // fitting)}, or to auto"
+        f"{fitting} would fit: {setting}"
     )

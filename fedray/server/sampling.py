@@ -22,8 +22,9 @@ class CohortConfig(Config):
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Clients in a round as a part of the population, instead of a size; 0.1 where neither is given."""
     sampling: Literal["uniform", "without_replacement", "weighted"] = "uniform"
-    """uniform: every round draws anew; without_replacement: nobody comes again before everybody was drawn;
-    weighted: in proportion to the number of examples. Within a round nobody is drawn twice."""
+    """uniform: every round draws anew; without_replacement: one round after the other takes the next of a random order,
+    and a new order begins when fewer are left than a round takes (they sit out); weighted: in proportion to the number
+    of examples. Within a round nobody is drawn twice."""
 
     @model_validator(mode="after")
     def _size_or_fraction(self) -> "CohortConfig":

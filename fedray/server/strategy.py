@@ -79,7 +79,8 @@ class ImportedStrategy(Strategy):
             raise ConfigError(
                 f"strategy.name is {self.name!r}, which is no subclass of fedray.Strategy; change strategy.name"
             )
-        return parse(found, self.args, "strategy.args")
+        named = found.model_fields["name"].is_required()
+        return parse(found, {"name": self.name, **self.args} if named else self.args, "strategy.args")
 
     @property
     def client_proximal(self) -> float:

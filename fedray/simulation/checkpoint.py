@@ -37,13 +37,13 @@ class Checkpoints:
         """Writes a checkpoint, then removes old ones."""
         self._folder.mkdir(exist_ok=True)
         arrays = {"parameters": state.parameters, **{f"slot.{name}": value for name, value in state.slots.items()}}
-        data = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+        data = save({name: np.array(value, order="C") for name, value in arrays.items()})
         manifest = {"version": VERSION, "round": state.round, "sha256": hashlib.sha256(data).hexdigest()}
         write_bytes(self._arrays(state.round), data)
         write_bytes(self._manifest(state.round), json.dumps(manifest).encode())
         for round in self._rounds()[: -self._keep]:
             self._manifest(round).unlink()
-            self._arrays(round).unlink()
+            self._arrays(round).unlink(missing_ok=True)
 
     def latest(self) -> ServerState | None:
         """The newest valid checkpoint, or None when there never was one.
@@ -69,7 +69,7 @@ class Checkpoints:
             if manifest["version"] != VERSION or manifest["sha256"] != hashlib.sha256(data).hexdigest():
                 return None
             arrays = load(data)
-        except (OSError, ValueError, KeyError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
         slots = {name.removeprefix("slot."): value for name, value in arrays.items() if name != "parameters"}
         return ServerState(round=round, parameters=arrays["parameters"], slots=slots)

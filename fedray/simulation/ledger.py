@@ -46,11 +46,11 @@ def close(blocks: tuple[Block, ...], reports: list[BlockReport], attempts: dict[
     """
     clients = np.concatenate([block.clients for block in blocks])
     reports = sorted(reports, key=lambda report: report.start)
-    failures = {client: failure for report in reports for client, failure in report.failures.items()}
-    columns = {name: np.concatenate([r.columns[name] for r in reports]) for name in reports[0].columns}
     lengths = [len(report.columns["examples"]) for report in reports]
     if [report.start for report in reports] != np.cumsum([0, *lengths])[:-1].tolist() or sum(lengths) != len(clients):
         raise RuntimeError("the ledger does not close: the reports do not cover the cohort exactly once")
+    failures = {client: failure for report in reports for client, failure in report.failures.items()}
+    columns = {name: np.concatenate([r.columns[name] for r in reports]) for name in reports[0].columns}
     tries = np.repeat([attempts.get(report.start, 1) for report in reports], lengths).astype(np.int16)
     fate = np.where(tries > 1, "retried", "ok").astype(object)
     for position in np.flatnonzero(np.isin(clients, list(failures))):

@@ -1,11 +1,14 @@
 """A table that grows by parts: each part a Parquet file written whole, all of them one file at the end."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fedray.errors import RunFolderError
 from fedray.files import replacing
 from fedray.messages import Array
 
@@ -20,27 +23,33 @@ class PartTable:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._parts, self._whole = folder / name, folder / f"{name}.parquet"
-        self._rows: list[pa.Table] = []
+        self._rows: list[tuple[int, pa.Table]] = []
 
     def append(self, round: int, columns: dict[str, Array]) -> None:
         """Adds the rows of one round; all columns have the same length."""
         length = len(next(iter(columns.values())))
-        self._rows.append(pa.table({"round": np.full(length, round, np.int32), **columns}))
+        self._rows.append((round, pa.table({"round": np.full(length, round, np.int32), **columns})))
 
     def flush(self, round: int) -> None:
-        """Writes all rows so far as one part, named after the last round that it covers."""
-        if not self._rows:
-            return
-        self._parts.mkdir(exist_ok=True)
-        with replacing(self._parts / f"part-{round:08d}.parquet") as temporary:
-            pq.write_table(pa.concat_tables(self._rows), temporary)
+        """Writes all rows up to a round as one part, named after it; rows of a round that broke off stay out."""
+        rows = [table for row_round, table in self._rows if row_round <= round]
         self._rows = []
+        if rows:
+            self._write(round, pa.concat_tables(rows))
+
+    def _write(self, round: int, rows: pa.Table) -> None:
+        with replacing(self._parts / f"part-{round:08d}.parquet") as temporary:
+            pq.write_table(rows, temporary)
 
     def truncate(self, round: int) -> None:
         """Forgets what came after a round: a resumed run computes it again."""
         self._rows = []
         for part in self._files():
             if int(part.stem.removeprefix("part-")) > round:
+                rows = _read(part)
+                kept = rows.filter(pc.field("round") <= round)
+                if len(kept):
+                    self._write(round, kept)
                 part.unlink()
 
     def finish(self) -> None:
@@ -48,25 +57,33 @@ class PartTable:
         parts = self._files()
         if not parts:
             return
-        schema = pq.read_schema(parts[0])
+        schema = _read(parts[0]).schema
         with replacing(self._whole) as temporary, pq.ParquetWriter(temporary, schema) as writer:
             for part in parts:
-                writer.write_table(pq.read_table(part))
-        for part in parts:
-            part.unlink()
-        self._parts.rmdir()
+                writer.write_table(_read(part))
+        shutil.rmtree(self._parts)
 
     def reopen(self) -> None:
         """Makes the finished table the first part again, when a finished run goes on."""
         if self._whole.exists():
-            rounds = pq.read_table(self._whole, columns=["round"])["round"].to_numpy()
+            rounds = _read(self._whole)["round"].to_numpy()
             self._parts.mkdir(exist_ok=True)
+            for part in self._files():  # left by a crash while the parts were put together
+                part.unlink()
             self._whole.rename(self._parts / f"part-{rounds.max():08d}.parquet")
 
     def read(self) -> pa.Table | None:
         """All rows, of a finished or an unfinished run."""
         files = [self._whole] if self._whole.exists() else self._files()
-        return pa.concat_tables([pq.read_table(f) for f in files]) if files else None
+        return pa.concat_tables([_read(file) for file in files]) if files else None
 
     def _files(self) -> list[Path]:
         return sorted(self._parts.glob("part-*.parquet"))
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RunFolderError(f"{path} is damaged ({str(error).splitlines()[0]}); run again") from None

@@ -39,10 +39,10 @@ def execute(
         Interrupted: Somebody asked to stop; `resume` goes on.
         FedrayError: The run cannot go on.
     """
+    folder.mend()
     folder.write_status(state="running", started=time.time(), ended=None, rounds=plan.rounds, error=None)
     try:
-        with SystemSampler(folder):
-            _run(plan, data, backend, folder, watch)
+        _run(plan, data, backend, folder, watch)
     except Interrupted:
         folder.write_status(state="interrupted", ended=time.time(), round=_done(folder))
         raise
@@ -63,8 +63,9 @@ def _run(
         simulation = Simulation(plan=plan, data=data, backend=backend, folder=folder, watch=watch)
         initial, state = simulation.layout.flatten(simulation.module).numpy(), simulation.start()
         watch.tell("starting", text=f"round {state.round + 1} of {plan.rounds}", seconds=time.perf_counter() - began)
-        state = simulation.run(state)
-        compared = baselines.run(plan, data, backend, initial, watch)
+        with SystemSampler(folder):
+            state = simulation.run(state)
+            compared = baselines.run(plan, data, backend, initial, watch)
         _leave(simulation, state, data, compared)
     finally:
         backend.close()

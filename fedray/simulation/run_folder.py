@@ -86,7 +86,10 @@ class RunFolder:
         Raises:
             RunFolderError: One does.
         """
-        with (self.path / ".lock").open("w") as file:
+        path = self.path / ".lock"
+        with disk_errors(path):
+            file = path.open("w")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -111,12 +114,15 @@ class RunFolder:
 
     def status(self) -> Record:
         """Where the run is."""
-        return self._json("status.json")
+        status = self._json("status.json")
+        if not {"state", "round"} <= status.keys():
+            raise RunFolderError(f"{self.path} is damaged: status.json holds no state of a run")
+        return status
 
     def write_status(self, **values: Any) -> None:
         """Changes some values of the status."""
         path = self.path / "status.json"
-        before = self.status() if path.exists() else {}
+        before = self._json(path.name) if path.exists() else {}
         write_json(path, {**before, **values})
 
     def summary(self) -> Record:
@@ -134,16 +140,24 @@ class RunFolder:
         with disk_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def mend(self) -> None:
+        """Cuts off the last line of a journal where a crash left it torn, before more lines follow it."""
+        for path in (self.path / "rounds.jsonl", self.path / "system.jsonl"):
+            data = path.read_bytes() if path.exists() else b""
+            if data and not data.endswith(b"\n"):
+                with disk_errors(path):
+                    os.truncate(path, data.rfind(b"\n") + 1)
+
     def lines(self, journal: str) -> list[Record]:
         """All whole lines of a journal."""
         path = self.path / f"{journal}.jsonl"
         if not path.exists():
             return []
         records: list[Record] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                records.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
                 raise RunFolderError(
                     f"{path} is damaged: line {number} is no JSON; remove it and all after it"
                 ) from None
@@ -159,9 +173,12 @@ class RunFolder:
                 os.fsync(file.fileno())
 
     def truncate(self, round: int) -> None:
-        """Drops all records after a round."""
-        kept = [record for record in self.lines("rounds") if record["round"] <= round]
-        write_text(self.path / "rounds.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+        """Drops all records after a round, and the half line that a killed process may have left."""
+        kept = {"rounds": [r for r in self.lines("rounds") if r["round"] <= round], "system": self.lines("system")}
+        for journal, records in kept.items():
+            text = "".join(json.dumps(record) + "\n" for record in records)
+            write_text(self.path / f"{journal}.jsonl", text)
+        (self.path / "summary.json").unlink(missing_ok=True)
         for table in (self.clients, self.evaluations):
             table.reopen()
             table.truncate(round)
@@ -173,8 +190,8 @@ class RunFolder:
 
     def _json(self, name: str) -> Record:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise RunFolderError(f"{self.path} is no run folder, or it is damaged: {name}: {_line(error)}") from None
 
 

@@ -70,4 +70,4 @@ class BlockConfig(Config):
 
     def resolve(self, cohort: int) -> int:
         """Clients in a block, for cohorts of this size: at least 16 blocks where there are clients enough."""
-        return self.size if isinstance(self.size, int) else max(1, min(64, -(-cohort // 16)))
+        return self.size if isinstance(self.size, int) else max(1, min(64, cohort // 16))

@@ -10,7 +10,6 @@ from mlflow.exceptions import MlflowException
 from fedray.errors import TrackingError
 from fedray.tracking import environment, metrics, report, runs, state
 from fedray.tracking.folder import RunFolder
-from fedray.tracking.model import DIGEST_TAG, log_model
 from fedray.tracking.server import connect, explained
 from fedray.tracking.settings import TrackingConfig, artifact_location, store_uri, without_password
 from fedray.tracking.tail import read_new
@@ -139,13 +138,15 @@ class Delivery:
         for start in range(0, len(found), metrics.METRICS_PER_BATCH):
             self.client.log_batch(entry.info.run_id, metrics=found[start : start + metrics.METRICS_PER_BATCH])
         if "digest" in summary:
-            self.client.set_tag(entry.info.run_id, DIGEST_TAG, str(summary["digest"]))
+            self.client.set_tag(entry.info.run_id, runs.DIGEST_TAG, str(summary["digest"]))
 
     def _artifacts(self, entry: Run) -> None:
         for path in self.run.artifacts():
             self.client.log_artifact(entry.info.run_id, str(path))
 
     def _model(self, entry: Run) -> None:
+        from fedray.tracking.model import log_model  # here, because torch is not needed while a run goes on
+
         digest = str(self.run.read_json("summary.json", optional=True).get("digest", ""))
         log_model(self.client, self.run, entry, digest, self.settings.register_model)
 

@@ -17,9 +17,8 @@ from mlflow.types import Schema, TensorSpec
 from fedray.messages import Array
 from fedray.tracking import loader
 from fedray.tracking.folder import MODEL_FILES, RunFolder
-from fedray.tracking.runs import FOLDER_TAG
+from fedray.tracking.runs import DIGEST_TAG, FOLDER_TAG
 
-DIGEST_TAG = "fedray.digest"
 REQUIRED = ("fedray", "torch", "numpy", "safetensors")
 EXAMPLES = 5
 

@@ -14,6 +14,7 @@ from fedray.tracking.folder import RunFolder
 from fedray.tracking.settings import TrackingConfig
 
 FOLDER_TAG = "fedray.folder_id"
+DIGEST_TAG = "fedray.digest"
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 KEY_LENGTH = 250

@@ -70,14 +70,20 @@ class SlowProxy:
         self.target, self.hold, self.held = port, "", threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.ends: list[socket.socket] = []
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
         self.threads[0].start()
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
             thread.join(LIMIT_S)
+        for end in self.ends:
+            end.close()
 
     def _accept(self) -> None:
         while True:
@@ -86,6 +92,7 @@ class SlowProxy:
             except OSError:
                 return
             far = socket.create_connection(("127.0.0.1", self.target))
+            self.ends += [near, far]
             for source, sink, answers in ((near, far, False), (far, near, True)):
                 thread = threading.Thread(target=self._pass, args=(source, sink, answers), daemon=True)
                 self.threads.append(thread)
@@ -104,5 +111,3 @@ class SlowProxy:
             for end in (source, sink):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
-                if answers:
-                    end.close()

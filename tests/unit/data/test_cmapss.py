@@ -129,6 +129,7 @@ def test_wrong_files_are_one_sentence(engines, elsewhere):
     (engines / "RUL_FD001.txt").write_text("five\n")
     with pytest.raises(DataError, match="not a table of numbers"):
         settings(engines).table(0)
+    (engines / "RUL_FD001.txt").write_text("5\n5\n")
     (engines / "train_FD001.txt").write_text("1 2 3\n")
     with pytest.raises(DataError, match="needs 26 columns"):
         settings(engines).table(0)
