@@ -145,7 +145,8 @@ def data_describe(
     if plot is not None and plot.suffix != ".png":
         raise ConfigError(f"--plot is {plot}, but pictures are PNG files; name it {plot.with_suffix('.png')}")
     data = build_data(fedray.load(file, sets or []))
-    typer.echo(describe.summarise(data))
+    for name, value in describe.summarise(data).rows():
+        typer.echo(f"{name:<26} {value}")
     if plot is not None:
         draw(data, plot)
         typer.echo(f"picture: {plot}")

@@ -115,7 +115,7 @@ class Display:
         self._say(f"warning      {text}")
 
     def _on_tracking(self, report: Any) -> None:
-        self._say(f"MLflow       {report}")
+        self._say(str(report))
 
 
 def show_result(console: Console, result: Result) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 import traceback
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import psutil
@@ -138,7 +139,7 @@ class Host:
 
     def evaluate_test(self, parameters: Floats, chunk: Chunk) -> Evaluated:
         """Statistics of a part of the central test set."""
-        test = self._test()
+        test = self._test
         self.engine.load(as_tensor(parameters))
         part = Shard(x=test.x[chunk.start : chunk.stop], y=test.y[chunk.start : chunk.stop])
         return evaluate(self.engine.module, self.workload.task, part, self.workload.evaluation_batch)
@@ -158,9 +159,11 @@ class Host:
         engine = self._engine(replace(self.workload, training=training))
         trained = engine.train(as_tensor(parameters), pooled, 1, int(job.clients[0]))
         engine.load(as_tensor(parameters) + trained.delta)
-        return evaluate(engine.module, self.workload.task, self._test(), self.workload.evaluation_batch)
+        return evaluate(engine.module, self.workload.task, self._test, self.workload.evaluation_batch)
 
+    @cached_property
     def _test(self) -> Shard:
+        """The test set, generated or fetched once for each host."""
         test = self.data.test()
         assert test is not None  # evaluation on a test set is planned only where the data has one
         return test

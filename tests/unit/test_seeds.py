@@ -5,6 +5,10 @@ from hypothesis import strategies as st
 
 from fedray import seeds
 
+KNOWN_KEYS = ["0xeac0ad3a5e06ac17", "0x5e15ed33588a0210", "0xeebac3fdc2e6251c"]
+KNOWN_WORDS = [1208786322042806764, 8822856475412636728]
+KNOWN_ORDERS = [[0, 4, 2, 1, 3], [4, 3, 2, 0, 1], [3, 4, 0, 2, 1]]
+KNOWN_TORCH = 7693641958701889860
 SEED = st.integers(0, 2**63 - 1)
 
 
