@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 from fedray import experiment as experiments
 from fedray.config import parse
 from fedray.data.base import FederatedData
-from fedray.errors import ConfigError
+from fedray.errors import ConfigError, UserError
 from fedray.experiment import Experiment
-from fedray.files import write_json
+from fedray.files import disk_errors, write_json
 from fedray.report.result import Result
 from fedray.runtime.placement import place
 from fedray.simulation.backend import SerialBackend
@@ -100,20 +100,60 @@ def _run(experiment: Experiment, folder: RunFolder | None, on_event: OnEvent | N
     data = experiments.build_data(experiment)
     plan = experiments.build_plan(experiment, data)
     with _stop_on_signals() as stop, _backend(experiment, plan, data, tell) as start:
-        records = folder or RunFolder.create(Path(experiment.runs), experiment.name)
+        records = folder or _new_folder(experiment)
         with records.lock():
-            _describe(records, experiment)
+            if folder is not None:
+                _describe(records, experiment)
             tell(Event(kind="folder", values={"path": str(records.path), "plan": plan}))
-            follower = tracker.start(records.path) if experiment.tracking.enabled else None
-            try:
+            with _tracked(records, experiment, tell), suppress(Interrupted):
                 start(records, stop)
-            except Interrupted:
-                pass
-            finally:
-                if follower is not None:
-                    report = tracker.wait(follower, records.path, experiment.tracking.finish_s)
-                    tell(Event(kind="tracking", values={"report": report}))
     return Result(records.path)
+
+
+def _new_folder(experiment: Experiment) -> RunFolder:
+    """A run folder, or none at all where the disk is full."""
+    folder = RunFolder.create(Path(experiment.runs), experiment.name)
+    try:
+        _describe(folder, experiment)
+    except UserError:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return folder
+
+
+@contextmanager
+def _tracked(folder: RunFolder, experiment: Experiment, tell: OnEvent) -> Generator[None]:
+    """The delivery to MLflow beside a run, waited for at its end; but not by somebody who wants to end at once."""
+    follower: subprocess.Popen[bytes] | None = None
+    try:
+        if experiment.tracking.enabled:
+            with disk_errors(folder.path):
+                follower = tracker.start(folder.path)
+        yield
+    except KeyboardInterrupt:
+        _close(folder, "interrupted")
+        if follower is not None:
+            tracker.stop(follower)
+        raise
+    except Exception as error:
+        _close(folder, "failed", str(error))
+        if follower is not None:
+            _wait(follower, folder, experiment, tell)
+        raise
+    if follower is not None:
+        _wait(follower, folder, experiment, tell)
+
+
+def _wait(follower: subprocess.Popen[bytes], folder: RunFolder, experiment: Experiment, tell: OnEvent) -> None:
+    report = tracker.wait(follower, folder.path, experiment.tracking.finish_s)
+    tell(Event(kind="tracking", values={"report": report}))
+
+
+def _close(folder: RunFolder, state: str, error: str | None = None) -> None:
+    """Says in the status that a run is over which could not say so itself: its driver is dead, or the disk is full."""
+    with suppress(UserError):
+        if folder.status()["state"] == "running":
+            folder.write_status(state=state, ended=time.time(), error=error)
 
 
 def _ignore(event: Event) -> None:

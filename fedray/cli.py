@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -13,12 +13,11 @@ from fedray.errors import ConfigError, FedrayError
 
 app = typer.Typer(
     name="fedray",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="A distributed simulator for federated learning, on Ray: the same bits everywhere.",
 )
-config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
-data_app = typer.Typer(no_args_is_help=True, help="Look at data.")
+config_app = typer.Typer(help="Look at settings.")
+data_app = typer.Typer(help="Look at data.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 
@@ -30,15 +29,24 @@ Sets = Annotated[
 Address = Annotated[str | None, typer.Option(help="Ray cluster: host:6379, or auto for the one on this machine.")]
 
 _INTERRUPTED = 130
+_UsageError: Any = typer.BadParameter.__base__
+"""A mistake on the command line; typer does not export the class itself."""
 
 
 def main() -> None:
     """Entry point: what a user did wrong is one sentence and exit status 2."""
     try:
-        app()
+        raise SystemExit(app(args=sys.argv[1:] or ["--help"], prog_name="fedray", standalone_mode=False))
     except FedrayError as error:
-        print(f"fedray: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
+        _refuse(str(error))
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "fedray"
+        _refuse(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+
+
+def _refuse(text: str) -> NoReturn:
+    print(f"fedray: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(2)
 
 
 def _version(wanted: bool) -> None:
@@ -59,9 +67,10 @@ def options(
 @app.command()
 def run(file: File, sets: Sets = None, address: Address = None) -> None:
     """Run an experiment."""
+    experiment = fedray.load(file, [*(sets or []), *_address(address)])
+
     from fedray.display import Display, show_result
 
-    experiment = fedray.load(file, [*(sets or []), *_address(address)])
     console = Console()
     with Display(console) as display:
         result = fedray.run(experiment, on_event=display)

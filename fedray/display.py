@@ -32,8 +32,9 @@ class Display:
         self._bar = Progress(
             TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[clients]}/{task.fields[cohort]} clients  {task.fields[text]}"),
+            TextColumn("{task.fields[clients]}/{task.fields[cohort]} clients"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from fedray.simulation.watch import Event, Interrupted
 _POLL_S = 0.1
 _SHM = Path("/dev/shm")  # noqa: S108
 _MIN_SHM_BYTES = 200_000_000
+_ANSWER_S = 5.0
+"""How long a cluster may take to accept a connection."""
+_QUIET = {"worker_maximum_startup_concurrency": 1024}
+"""Ray prints that many workers were started, from four times this number on; the pool itself starts few at a time."""
 
 
 @contextlib.contextmanager
@@ -56,17 +61,38 @@ def _connect(config: ActorsConfig) -> None:
             raise CapacityError(
                 f"actors.num_cpus is {config.num_cpus}, but this machine has {cpus}; lower actors.num_cpus"
             )
-        options |= {"include_dashboard": False, "num_cpus": config.num_cpus}
+        options |= {"include_dashboard": False, "num_cpus": config.num_cpus, "_system_config": _QUIET}
         _check_shm()
+    elif address != "auto":
+        _check_answers(address)
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         ray.shutdown()
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ClusterError(
-            f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`, "
-            "or leave actors.address and RAY_ADDRESS unset to start Ray here"
-        ) from None
+        raise _unreachable(address, reason) from None
+
+
+def _check_answers(address: str) -> None:
+    """Tries the address first: Ray itself would go on trying for minutes.
+
+    Raises:
+        ClusterError: Nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ClusterError(f"actors.address is {address}, which names no port; write it as host:6379, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, str(error)) from None
+
+
+def _unreachable(address: str, reason: str) -> ClusterError:
+    return ClusterError(
+        f"no Ray cluster answers at {address} ({reason.rstrip('.')}); start one with `ray start --head`, or leave "
+        "actors.address and RAY_ADDRESS unset to start Ray here"
+    )
 
 
 def _check_shm() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fedray.data.base import FederatedData
-from fedray.errors import ClientError
+from fedray.errors import ClientError, RunFolderError
 from fedray.files import replacing, write_json
 from fedray.models import files as model_files
 from fedray.server.strategy import ServerState
@@ -107,5 +107,8 @@ def _summary(plan: Plan, state: ServerState, folder: RunFolder, compared: dict[s
 
 
 def _done(folder: RunFolder) -> int:
-    rounds = folder.lines("rounds")
+    try:
+        rounds = folder.lines("rounds")
+    except RunFolderError:  # told by whoever needs the rounds
+        return 0
     return rounds[-1]["round"] if rounds else 0

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from fedray.errors import TrackingError
 from fedray.tracking import environment, metrics, report, runs, state
 from fedray.tracking.folder import RunFolder
+from fedray.tracking.preview import preview
 from fedray.tracking.server import connect, explained
 from fedray.tracking.settings import TrackingConfig, artifact_location, store_uri, without_password
 from fedray.tracking.tail import read_new
@@ -143,6 +144,9 @@ class Delivery:
     def _artifacts(self, entry: Run) -> None:
         for path in self.run.artifacts():
             self.client.log_artifact(entry.info.run_id, str(path))
+            with preview(path) as table:
+                if table is not None:
+                    self.client.log_artifact(entry.info.run_id, str(table))
 
     def _model(self, entry: Run) -> None:
         from fedray.tracking.model import log_model  # here, because torch is not needed while a run goes on

@@ -1,7 +1,7 @@
 """The process beside a run: `python -m fedray.tracking.follow RUN_FOLDER` delivers the folder while it is written.
 
-It ends when the run has ended and all is delivered (exit status 0) or `tracking.finish_s` has passed (exit status 1),
-and soon after the process that started it is gone.
+It ends when the run has ended and all is delivered (exit status 0), or `tracking.finish_s` has passed or the server
+stayed away (exit status 1), and soon after the process that started it is gone.
 """
 
 import argparse
@@ -24,6 +24,8 @@ DELIVERED, NOT_DELIVERED, UNUSABLE = 0, 1, 2
 NICENESS = 10
 LONGEST_PAUSE_S = 30.0
 LONGEST_PAUSE_AT_END_S = 5.0
+TRIES_AT_END = 3
+"""A server that is away when the run ends is not waited for much longer: `fedray sync` delivers to it."""
 
 
 def follow(folder: Path, *, interval_s: float = 1.0, has_parent: Callable[[], bool] = lambda: True) -> int:
@@ -53,7 +55,7 @@ def follow(folder: Path, *, interval_s: float = 1.0, has_parent: Callable[[], bo
                 return DELIVERED
             failures = failures + 1 if report.error else 0
             next_try = time.monotonic() + _pause(interval_s, failures, deadline is not None)
-        if deadline is not None and time.monotonic() >= deadline:
+        if deadline is not None and (time.monotonic() >= deadline or failures >= TRIES_AT_END):
             return NOT_DELIVERED
         time.sleep(interval_s)
 

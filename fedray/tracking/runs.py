@@ -15,6 +15,8 @@ from fedray.tracking.settings import TrackingConfig
 
 FOLDER_TAG = "fedray.folder_id"
 DIGEST_TAG = "fedray.digest"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag by which MLflow's pages open an experiment at its training runs, and not at the traces of a language model."""
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 KEY_LENGTH = 250
@@ -37,7 +39,7 @@ def open_experiment(client: MlflowClient, name: str, artifact_location: str | No
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.get_experiment(client.create_experiment(name, artifact_location))
+            return client.get_experiment(client.create_experiment(name, artifact_location, KIND))
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
@@ -74,10 +76,12 @@ def tags(run: RunFolder, settings: TrackingConfig) -> dict[str, str]:
     if settings.parent_run:
         found["mlflow.parentRunId"] = settings.parent_run
     if "command" in environment:
-        found["mlflow.source.name"] = _text(environment["command"])
+        found |= {"mlflow.source.name": _text(environment["command"]), "mlflow.source.type": "LOCAL"}
+    if environment.get("git_commit"):
+        found["mlflow.source.git.commit"] = _text(environment["git_commit"])
     if "host" in environment:
         found["fedray.host"] = _text(environment["host"])
-    versions = environment.get("versions")
+    versions = environment.get("packages", environment.get("versions"))
     if isinstance(versions, Mapping):
         for name, version in cast(Mapping[str, Any], versions).items():
             found[f"fedray.version.{name}"] = _text(version)

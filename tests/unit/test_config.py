@@ -180,7 +180,7 @@ def test_empty_file_is_the_defaults(tmp_path: Path):
 
 def alternatives():
     needed = {"csv": {"path": "a.csv", "label": "y"}, "parquet": {"path": "a.parquet", "label": "y"}}
-    needed |= {"npz": {"path": "a.npz"}, "cmapss": {"path": "d"}, "torch": {"path": "a:b"}}
+    needed |= {"npz": {"path": "a.npz"}}
     partitions = {"iid": {"num_clients": 3}}
     for kind, choices in (("data", DATA), ("partition", PARTITIONS), ("model", MODELS), ("strategy", STRATEGIES)):
         for name in choices.options:
