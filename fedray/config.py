@@ -7,7 +7,8 @@ read from `{name: mlp, hidden: [64]}` and has a `build` method. A `Choices` list
 import difflib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
-from fedray.errors import ConfigError
+from fedray.errors import ConfigError, DataError, FedrayError
 
 C = TypeVar("C", bound="Config")
 
@@ -156,6 +157,25 @@ def _choices(field: FieldInfo) -> Choices | None:
     """The choices of a setting, also of one that may be left out: `AnyTask | None`."""
     optional = [m for part in get_args(field.annotation) for m in getattr(part, "__metadata__", ())]
     return next((m for m in (*field.metadata, *optional) if isinstance(m, Choices)), None)
+
+
+@contextmanager
+def users_own(what: str, setting: str) -> Generator[None]:
+    """Around a call of a user's own data source or partition, whose errors become one sentence.
+
+    Args:
+        what: What is called, for the message: "data 'my_pkg.data:Source'".
+        setting: The setting that names it.
+
+    Raises:
+        DataError: It raised something that is no error of fedray.
+    """
+    try:
+        yield
+    except FedrayError:
+        raise
+    except Exception as error:
+        raise DataError(f"{what} failed ({type(error).__name__}: {error}); mend it, or change {setting}") from error
 
 
 def load_object(path: str, setting: str) -> Any:

@@ -17,7 +17,7 @@ from fedray.errors import FedrayError
 from fedray.runtime.placement import ACTOR_BYTES, ActorsConfig
 
 _GB = 1e9
-_SHM = Path("/dev/shm")  # noqa: S108
+_SHM = "/dev/shm"  # noqa: S108
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,6 @@ def show(console: Console, findings: list[Finding]) -> int:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Finding(what="Python", found=version, state="wrong", fix="use Python 3.11 or newer")
     return Finding(what="Python", found=version)
 
 
@@ -93,14 +91,14 @@ def _memory() -> Finding:
 
 
 def _shm() -> Finding:
-    if not _SHM.exists():
-        return Finding(what="/dev/shm", found="none", state="warning", fix="Ray falls back to slower files in /tmp")
-    total = psutil.disk_usage(str(_SHM)).total
+    if not Path(_SHM).exists():
+        return Finding(what=_SHM, found="none", state="warning", fix="Ray falls back to slower files in /tmp")
+    total = psutil.disk_usage(_SHM).total
     found = f"{total / _GB:.2f} GB"
     if total < 1e9:
         fix = "in a container mount a larger one: docker run --shm-size=4g, or a memory-backed volume in Kubernetes"
-        return Finding(what="/dev/shm", found=found, state="wrong" if total < 2e8 else "warning", fix=fix)
-    return Finding(what="/dev/shm", found=found)
+        return Finding(what=_SHM, found=found, state="wrong" if total < 2e8 else "warning", fix=fix)
+    return Finding(what=_SHM, found=found)
 
 
 def _open_files() -> Finding:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from fedray.aggregation.ring import Ring
 from fedray.client.training import TrainingConfig
 from fedray.client.workload import Workload
-from fedray.config import Config, parse
+from fedray.config import Config, parse, users_own
 from fedray.data.base import FederatedData
 from fedray.data.fleet import Fleet
 from fedray.data.table import AnyData, AnyPartition
@@ -118,7 +118,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def _name(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-") or "experiment"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-")[:100] or "experiment"
 
 
 def override(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -219,7 +219,9 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
 
 def _check_model(workload: Workload, data: FederatedData) -> None:
     module = build(workload.model, workload.spec, workload.seed)
-    shard = data.shard(0)
+    Layout(module)
+    with users_own("the shard of client 0", "data.name"):
+        shard = data.shard(0)
     examples = np.resize(shard.x[:2], (2, *shard.x.shape[1:]))
     check(module, workload.spec, torch.from_numpy(examples))
 

@@ -1,13 +1,14 @@
 """Evaluation of parameters on a test set, and on every client's own examples."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedray.messages import Array, Shard, Stats
+from fedray.client.failure import failed
+from fedray.messages import Array, Failure, Ints, Shard, Stats
 from fedray.models.tasks import Task, merge
 
 
@@ -18,10 +19,12 @@ class Evaluated:
     Attributes:
         stats: Statistics that add, over all examples.
         columns: Cheap statistics with one row a client, shape (C,); empty for a test set.
+        failures: Clients that could not evaluate; they are in neither.
     """
 
     stats: Stats
     columns: dict[str, Array]
+    failures: dict[int, Failure] = field(default_factory=dict[int, Failure])
 
 
 @torch.no_grad()
@@ -42,27 +45,36 @@ def evaluate(module: nn.Module, task: Task, shard: Shard, batch_size: int) -> Ev
 
 
 @torch.no_grad()
-def evaluate_clients(module: nn.Module, task: Task, shards: Iterable[tuple[int, Shard]], batch_size: int) -> Evaluated:
+def evaluate_clients(
+    module: nn.Module, task: Task, clients: Ints, shard_of: Callable[[int], Shard], batch_size: int
+) -> Evaluated:
     """Statistics of several clients, and a row for each.
 
     Args:
         module: The model, with the parameters to evaluate.
         task: What to measure.
-        shards: Client id and examples, in canonical order.
+        clients: Client ids, in canonical order.
+        shard_of: The examples that a client evaluates on.
         batch_size: Examples at once.
     """
     module.eval()
     total: Stats | None = None
     rows: list[dict[str, float]] = []
-    for client, shard in shards:
-        predicted = list(_predict(module, task, shard, batch_size))
+    failures: dict[int, Failure] = {}
+    for client in clients.tolist():
+        try:
+            predicted = list(_predict(module, task, shard_of(client), batch_size))
+        except Exception as error:
+            failures[client] = failed(error)
+            continue
         outputs, targets = (torch.cat(part) for part in zip(*predicted, strict=True))
         stats = task.statistics(outputs, targets)
         total = stats if total is None else merge(total, stats)
         rows.append({"client": client, **task.row(outputs, targets)})
-    columns: dict[str, Array] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    columns["client"] = columns["client"].astype(np.int64)
-    return Evaluated(stats=total or {}, columns=columns)
+    columns: dict[str, Array] = {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else {})}
+    if rows:
+        columns["client"] = columns["client"].astype(np.int64)
+    return Evaluated(stats=total or {}, columns=columns, failures=failures)
 
 
 def _predict(module: nn.Module, task: Task, shard: Shard, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:

@@ -2,7 +2,6 @@
 
 import os
 import time
-import traceback
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from fedray.aggregation.ring import RunningSum, merge
 from fedray.client.evaluation import Evaluated, evaluate, evaluate_clients
+from fedray.client.failure import failed
 from fedray.client.sequential import SequentialEngine, as_tensor
 from fedray.client.training import weight_of
 from fedray.client.workload import Workload
@@ -108,8 +108,7 @@ class Host:
             shard = self.holdout.train(client)
             trained = self.engine.train(start, shard, round, client)
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}".splitlines()[0]
-            return Failure(fate="failed", cause=cause, details=traceback.format_exc())
+            return failed(error)
         weight = weight_of(self.workload.training, len(shard))
         encoded, fits = self.workload.ring.encode(trained.delta[None], torch.tensor([weight]))
         if not bool(fits[0]):
@@ -147,8 +146,8 @@ class Host:
     def evaluate_clients(self, parameters: Floats, clients: Ints) -> Evaluated:
         """Statistics of some clients' own examples, with a row for each."""
         self.engine.load(as_tensor(parameters))
-        shards = ((client, self.holdout.held(client)) for client in clients.tolist())
-        return evaluate_clients(self.engine.module, self.workload.task, shards, self.workload.evaluation_batch)
+        module, task, size = self.engine.module, self.workload.task, self.workload.evaluation_batch
+        return evaluate_clients(module, task, clients, self.holdout.held, size)
 
     def train_alone(self, parameters: Floats, job: Alone) -> Evaluated:
         """Trains on some clients' examples put together, without a federation, and evaluates on the test set."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from fedray.config import load_object, parse
 from fedray.data.base import DataConfig, GeneratedDataConfig, Table
-from fedray.errors import ConfigError, DataError, FedrayError
+from fedray.errors import ConfigError, DataError
 
 
 class ImportedData(DataConfig):
@@ -47,12 +47,7 @@ class ImportedData(DataConfig):
             inspect.signature(function).bind(seed=seed, **self.args)
         except TypeError as error:
             raise ConfigError(f"data '{self.name}' cannot be called: {error}; change data.args") from error
-        try:
-            table = function(seed=seed, **self.args)
-        except FedrayError:
-            raise
-        except Exception as error:
-            raise DataError(f"data '{self.name}' failed ({type(error).__name__}: {error}); change data.name") from error
+        table = function(seed=seed, **self.args)
         if not isinstance(table, Table):
             raise DataError(f"data '{self.name}' gave a {type(table).__name__}, but must give a fedray Table")
         return table

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fedray.config import Choices
+from fedray.config import Choices, users_own
 from fedray.data.ai4i import Ai4i
 from fedray.data.base import ArrayData, DataConfig, FederatedData, GeneratedDataConfig
 from fedray.data.cmapss import Cmapss
@@ -85,8 +85,10 @@ def load(data: DataConfig | GeneratedDataConfig, partition: PartitionConfig | No
                 f"data '{data.name}' generates the data of each client, so partition '{partition.name}' has nothing to "
                 "cut up; remove partition"
             )
-        return source.load(seed)
-    table = source.table(seed)
+        with users_own(f"data '{data.name}'", "data.name"):
+            return source.load(seed)
+    with users_own(f"data '{data.name}'", "data.name"):
+        table = source.table(seed)
     if partition is None and table.owners is None:
         raise ConfigError(f"data '{data.name}' has no natural clients; set partition, for example to iid or dirichlet")
     return ArrayData(table, (partition or Natural()).partition(table, seed))

@@ -57,6 +57,14 @@ class Classification(Task):
             return losses.mean()
         return losses.sum() / self.weights(outputs, targets).sum()
 
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self.class_weights is not None or self.label_smoothing:
+            return super().output_gradient(outputs, targets)
+        logs = functional.log_softmax(outputs, dim=1)
+        picked = targets[:, None]
+        gradient = logs.exp().scatter_add_(1, picked, torch.full_like(outputs[:, :1], -1.0))
+        return -logs.gather(1, picked)[:, 0], gradient
+
     def targets(self, y: Array) -> Tensor:
         return torch.tensor(y, dtype=torch.int64)
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fedray.config import Config
@@ -40,6 +41,14 @@ class Task(ABC):
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss, a differentiable scalar: sum of `losses` over sum of `weights`."""
+
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses of the examples, shape (B,), and the gradient of their sum with respect to outputs, shape (B, K)."""
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            losses = self.losses(leaf, targets)
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), gradient
 
     @abstractmethod
     def targets(self, y: Array) -> Tensor:

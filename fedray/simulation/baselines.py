@@ -32,26 +32,37 @@ def run(plan: Plan, data: FederatedData, backend: Backend, parameters: Floats, w
     found: dict[str, Metrics] = {}
     if plan.baselines.central:
         watch.tell("baseline", text="training centrally, on all examples in one place")
-        found["central"] = _train(plan, backend, parameters, [np.arange(data.num_clients)])
+        found["central"] = _train(backend, plan, parameters, [np.arange(data.num_clients)], epochs(plan, data.sizes))
     if plan.baselines.local:
         clients = _local_clients(plan, data.num_clients)
         watch.tell("baseline", text=f"training {len(clients)} clients alone")
-        found["local"] = _train(plan, backend, parameters, [np.array([client]) for client in clients])
+        groups = [np.array([client]) for client in clients]
+        found["local"] = _train(backend, plan, parameters, groups, epochs(plan, data.sizes))
     return found
 
 
-def _train(plan: Plan, backend: Backend, parameters: Floats, groups: list[Ints]) -> Metrics:
-    jobs = [Alone(clients=clients, epochs=epochs(plan)) for clients in groups]
+def _train(backend: Backend, plan: Plan, parameters: Floats, groups: list[Ints], passes: int) -> Metrics:
+    jobs = [Alone(clients=clients, epochs=passes) for clients in groups]
     answers: list[Evaluated] = backend.map("train_alone", parameters, jobs)
     rows = [named("test", plan.workload.task, answer.stats) for answer in answers]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def epochs(plan: Plan) -> int:
-    """Passes over the examples: as many as a client makes in the federation on average, unless set."""
+def epochs(plan: Plan, sizes: Ints) -> int:
+    """Passes over the examples: as many as a client makes in the federation on average, unless set.
+
+    Args:
+        plan: The experiment.
+        sizes: Examples of each client.
+    """
     if plan.baselines.epochs is not None:
         return plan.baselines.epochs
-    return max(1, round(plan.rounds * plan.cohort_size * plan.workload.training.epochs / plan.num_clients))
+    training = plan.workload.training
+    passes = float(training.epochs)
+    if training.steps is not None:
+        batches = np.minimum(training.batch_size or sizes, sizes)
+        passes = float(np.mean(training.steps * batches / sizes))
+    return max(1, round(plan.rounds * plan.cohort_size * passes / plan.num_clients))
 
 
 def _local_clients(plan: Plan, num_clients: int) -> Ints:

@@ -8,7 +8,8 @@ from fedray import seeds
 from fedray.client.evaluation import Evaluated
 from fedray.client.host import Chunk
 from fedray.data.base import FederatedData
-from fedray.messages import Array, Ints, Stats
+from fedray.errors import ClientError
+from fedray.messages import Array, Failure, Ints, Stats
 from fedray.models.tasks import Task, merge
 from fedray.server.strategy import ServerState
 from fedray.simulation.backend import Backend
@@ -39,8 +40,9 @@ class Evaluations:
         if self.num_test and self._is_due(state.round, self.plan.evaluation.every):
             metrics |= self.test(state)
         if self.plan.evaluation.clients and self._is_due(state.round, self.plan.evaluation.clients_every):
-            found, columns = self.clients(state)
-            folder.evaluations.append(state.round, columns)
+            found, columns = self.clients(state, folder)
+            if columns:
+                folder.evaluations.append(state.round, columns)
             metrics |= found
         return metrics
 
@@ -56,16 +58,30 @@ class Evaluations:
         size = self.plan.evaluation.batch_size
         return [Chunk(start=i, stop=min(i + size, self.num_test)) for i in range(0, self.num_test, size)]
 
-    def clients(self, state: ServerState) -> tuple[dict[str, float], dict[str, Array]]:
-        """Metrics over clients' own examples ("clients/..."), and a row for each client."""
+    def clients(self, state: ServerState, folder: RunFolder) -> tuple[dict[str, float], dict[str, Array]]:
+        """Metrics over clients' own examples ("clients/..."), and a row for each client.
+
+        Raises:
+            ClientError: A client could not evaluate, and `failures.client_error` is abort.
+        """
         chosen = self._choose(state.round)
         groups: list[Any] = [chosen[i : i + _CLIENTS_AT_ONCE] for i in range(0, len(chosen), _CLIENTS_AT_ONCE)]
         answers: list[Evaluated] = self.backend.map("evaluate_clients", state.parameters, groups)
+        self._judge({client: f for a in answers for client, f in a.failures.items()}, state.round, folder)
+        answers = [answer for answer in answers if answer.columns]
+        if not answers:
+            return {}, {}
         columns = {name: np.concatenate([a.columns[name] for a in answers]) for name in answers[0].columns}
         task = self.plan.workload.task
         columns[task.headline] = task.client_metric(columns)
         metrics = named("clients", task, merge(*(answer.stats for answer in answers)))
         return metrics | spread(task, columns[task.headline]), columns
+
+    def _judge(self, failures: dict[int, Failure], round: int, folder: RunFolder) -> None:
+        for client, failure in sorted(failures.items()):
+            folder.write_error(round, client, failure.details)
+            if self.plan.failures.client_error == "abort":
+                raise ClientError(client, round, failure.cause, failure.details)
 
     def _choose(self, round: int) -> Ints:
         wanted = self.plan.evaluation.clients

@@ -15,8 +15,6 @@ from fedray.tracking.settings import TrackingConfig
 
 FOLDER_TAG = "fedray.folder_id"
 DIGEST_TAG = "fedray.digest"
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Tag by which MLflow's pages open an experiment at its training runs, and not at the traces of a language model."""
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 KEY_LENGTH = 250
@@ -39,7 +37,7 @@ def open_experiment(client: MlflowClient, name: str, artifact_location: str | No
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.get_experiment(client.create_experiment(name, artifact_location, KIND))
+            return client.get_experiment(client.create_experiment(name, artifact_location))
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise

@@ -9,8 +9,13 @@ from fedray.tracking.settings import TrackingConfig, artifact_location, store_ur
 
 HOST = "127.0.0.1"
 ALLOWED_HOSTS = "localhost,localhost:*,127.0.0.1,127.0.0.1:*"
-VARIABLES = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""Environment of the server: it calls nobody, and starts no workers for jobs that fedray does not have."""
+VARIABLES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONSAFEPATH": "1",
+}
+"""Environment of the server: it calls nobody, starts no workers for jobs that fedray does not have, and imports nothing
+from the folder in which it is started, where a user's click.py would stand in for a library."""
 
 
 def command(runs: Path, port: int, uri: str | None = None) -> list[str]:
@@ -33,5 +38,5 @@ def command(runs: Path, port: int, uri: str | None = None) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", store, "--artifacts-destination", location),
-        *("--allowed-hosts", ALLOWED_HOSTS),
+        *("--allowed-hosts", ALLOWED_HOSTS, "--uvicorn-opts", "--log-level warning"),
     ]

@@ -36,7 +36,7 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, command: list[str] | None = None) -> None:
+    def start(self, command: list[str] | None = None, cwd: Path | None = None) -> None:
         default = [
             *(sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"),
             *("--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"),
@@ -45,7 +45,7 @@ class Server:
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command or default, stdout=log, stderr=log, env={**os.environ, **quiet}, start_new_session=True
+                command or default, stdout=log, stderr=log, cwd=cwd, env={**os.environ, **quiet}, start_new_session=True
             )
         until(self.answers, "the MLflow server")
 

@@ -173,6 +173,12 @@ def test_file_that_is_no_experiment_is_refused(tmp_path: Path, contents: bytes, 
         load(tmp_path / "none.yaml")
 
 
+def test_file_with_a_long_name(tmp_path: Path):
+    path = tmp_path / f"_{'a' * 150}.yaml"
+    path.write_text("")
+    assert load(path).name == "a" * 100
+
+
 def test_empty_file_is_the_defaults(tmp_path: Path):
     (tmp_path / "e.yaml").write_text("")
     assert load(tmp_path / "e.yaml") == Experiment(name="e")

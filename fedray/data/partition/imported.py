@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from fedray.config import load_object, parse
+from fedray.config import load_object, parse, users_own
 from fedray.data.base import Partition, Table
 from fedray.data.partition.base import PartitionConfig, group
-from fedray.errors import ConfigError, DataError, FedrayError
+from fedray.errors import ConfigError, DataError
 
 
 class ImportedPartition(PartitionConfig):
@@ -29,7 +29,8 @@ class ImportedPartition(PartitionConfig):
         if isinstance(found, type) and issubclass(found, PartitionConfig):
             named = found.model_fields["name"].is_required()
             config = parse(found, {"name": self.name, **self.args} if named else self.args, "partition.args")
-            return self._checked(config.partition(table, seed), table)
+            with users_own(f"partition '{self.name}'", "partition.name"):
+                return self._checked(config.partition(table, seed), table)
         if not callable(found):
             raise ConfigError(f"partition.name is '{self.name}', which is no partitioner; change partition.name")
         return self._checked(self._call(found, table, seed), table)
@@ -39,13 +40,8 @@ class ImportedPartition(PartitionConfig):
             inspect.signature(function).bind(table=table, seed=seed, **self.args)
         except TypeError as error:
             raise ConfigError(f"partition '{self.name}' cannot be called: {error}; change partition.args") from error
-        try:
+        with users_own(f"partition '{self.name}'", "partition.name"):
             return function(table=table, seed=seed, **self.args)
-        except FedrayError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise DataError(f"partition '{self.name}' failed ({reason}); change partition.name") from error
 
     def _checked(self, result: Any, table: Table) -> Partition:
         if not isinstance(result, Partition):

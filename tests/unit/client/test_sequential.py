@@ -190,7 +190,7 @@ def test_read_only_inputs_are_neither_changed_nor_warned_about():
         warnings.simplefilter("error")
         engine.train(as_tensor(values), data, 1, 1)
         evaluate(engine.module, TASK, data, 4)
-        evaluate_clients(engine.module, TASK, [(1, data)], 4)
+        evaluate_clients(engine.module, TASK, np.array([1]), lambda _: data, 4)
     assert np.array_equal(values, before)
     assert np.array_equal(data.x, x)
 
@@ -211,7 +211,7 @@ def test_evaluation_does_not_depend_on_batches_and_rows_add_up():
     data = [Shard(x=shard(c).x, y=shard(c).x[:, 0].copy()) for c in range(3)]
     everything = Shard(x=np.concatenate([d.x for d in data]), y=np.concatenate([d.y for d in data]))
     whole, parts = evaluate(module, task, everything, 1000), evaluate(module, task, everything, 4)
-    clients = evaluate_clients(module, task, enumerate(data), 3)
+    clients = evaluate_clients(module, task, np.arange(3), data.__getitem__, 3)
     for name in ("examples", "squared_error", "absolute_error"):
         assert float(parts.stats[name]) == pytest.approx(float(whole.stats[name]))
         assert float(clients.stats[name]) == pytest.approx(float(whole.stats[name]))
@@ -225,3 +225,14 @@ def test_evaluation_leaves_batch_norm_alone():
     before = engine.weights.clone()
     evaluate(engine.module, TASK, shard(1), 4)
     assert torch.equal(engine.weights, before)
+
+
+def test_client_that_cannot_evaluate_is_named_and_left_out():
+    module, data = net(), {1: shard(1), 3: shard(3)}
+    found = evaluate_clients(module, TASK, np.array([1, 2, 3]), data.__getitem__, 4)
+    assert found.columns["client"].tolist() == [1, 3]
+    assert int(found.stats["examples"]) == 22
+    assert found.failures[2].cause == "KeyError: 2"
+    assert "Traceback" in found.failures[2].details
+    nobody = evaluate_clients(module, TASK, np.array([2]), data.__getitem__, 4)
+    assert (nobody.columns, nobody.stats) == ({}, {})

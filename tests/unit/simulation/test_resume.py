@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,7 @@ STRATEGIES = [
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("unbroken")).go()
+    return Run(tmp_path_factory.mktemp("unbroken"), checkpoint={"every_s": 0}).go()
 
 
 def assert_same(run: Run, other: Run) -> None:
@@ -58,7 +57,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(("round", "saved"), [(2, 0), (3, 1), (4, 2), (4, 0)])
 def test_killed_without_a_word(tmp_path: Path, unbroken: Run, round: int, saved: int, monkeypatch):
     """The process is gone: journals go on to the end, tables and checkpoints only to the last checkpoint."""
-    run = Run(tmp_path / "a", checkpoint={"every_s": 1e6})
+    run = Run(tmp_path / "a", checkpoint={"every_s": 0})
     kept = Checkpoints.save
 
     def save(self: Checkpoints, state) -> None:
@@ -70,7 +69,6 @@ def test_killed_without_a_word(tmp_path: Path, unbroken: Run, round: int, saved:
             whole(self, to)
 
     whole = RunFolder.flush
-    run.plan = replace(run.plan, checkpoint=run.plan.checkpoint.model_copy(update={"every_s": 0}))
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "save", save)
         patched.setattr(RunFolder, "flush", flush)
@@ -87,7 +85,7 @@ def test_killed_without_a_word(tmp_path: Path, unbroken: Run, round: int, saved:
 
 
 def test_stopped_on_request(tmp_path: Path, unbroken: Run):
-    run = Run(tmp_path)
+    run = Run(tmp_path, checkpoint={"every_s": 0})
 
     class Asking(SerialBackend):
         def run_cohort(self, parameters, blocks, on_report):
@@ -115,7 +113,7 @@ def test_stopped_before_the_first_round(tmp_path: Path, unbroken: Run):
 
 def test_crash_while_a_round_is_recorded(tmp_path: Path, unbroken: Run, monkeypatch: pytest.MonkeyPatch):
     """The disk is full when the line of round 4 is written: its rows must not be taken for those of round 3."""
-    run, append = Run(tmp_path), RunFolder.append
+    run, append = Run(tmp_path, checkpoint={"every_s": 0}), RunFolder.append
 
     def full(self: RunFolder, journal: str, record: dict) -> None:
         if record.get("round") == 4:

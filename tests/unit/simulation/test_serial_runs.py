@@ -92,7 +92,7 @@ def test_global_state_of_torch_is_left_alone(tmp_path: Path):
 
 def test_state_of_torch_has_no_influence(tmp_path: Path, reference: Run):
     torch.manual_seed(123)
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)
     assert Run(tmp_path).go().digests == reference.digests
 
 
@@ -108,7 +108,7 @@ def nan(client: int, shard: Shard) -> Shard:
 
 def test_client_that_raises_is_named(tmp_path: Path):
     run = Run(tmp_path, data=Tiny(spoil=raising), cohort={"fraction": 1.0})
-    with pytest.raises(ClientError, match="client 3 failed in round 1: ValueError: the sensor is gone$"):
+    with pytest.raises(ClientError, match=r"client 3 failed in round 1: ValueError: the sensor is gone$"):
         run.go()
     assert run.status["state"] == "failed"
     assert run.status["error"] == "client 3 failed in round 1: ValueError: the sensor is gone"
@@ -125,6 +125,22 @@ def test_client_that_raises_is_dropped_and_changes_nothing_else(tmp_path: Path):
         assert record["fates"] == {"ok": 9, "retried": 0, "failed": 3, "rejected": 0}
         assert record["weight"] == record["examples"]
         assert np.isfinite(record["metrics"]["train/loss"])
+
+
+def test_client_that_cannot_evaluate_is_named_or_left_out(tmp_path: Path):
+    class Half(Tiny):
+        def shard(self, client: int) -> Shard:
+            return raising(client, super().shard(client)) if client not in chosen else super().shard(client)
+
+    more = {"rounds": 1, "evaluation": {"clients": "all"}}
+    chosen = set(Run(tmp_path / "a", **more).go().clients["client"])
+    run = Run(tmp_path / "b", data=Half(), **more)
+    first = min({3, 7, 11} - chosen)
+    with pytest.raises(ClientError, match=f"client {first} failed in round 1: ValueError: the sensor is gone"):
+        run.go()
+    run = Run(tmp_path / "c", data=Half(), failures={"client_error": "drop"}, **more).go()
+    assert set(run.evaluated["client"]) == set(range(12)) - ({3, 7, 11} - chosen)
+    assert (tmp_path / "c" / "errors" / f"round-1-client-{first}.txt").exists()
 
 
 def test_update_of_nan_is_rejected_with_its_client(tmp_path: Path):
@@ -182,8 +198,8 @@ def test_blocks_on_several_hosts_make_the_same_sum(tmp_path: Path):
     assert np.array_equal(alone.total, merged.total)
     assert alone.blocks == merged.blocks == (0, 1, 2, 3)
     assert (alone.weight, alone.num_updates) == (merged.weight, merged.num_updates)
+    one.train(parameters, blocks[2])
     with pytest.raises(ValueError, match="block 2 is already in the sum"):
-        one.train(parameters, blocks[2])
         one.train(parameters, blocks[2])
 
 
@@ -213,13 +229,8 @@ class Error:
 def test_spread_over_clients():
     values = np.arange(20.0)[::-1].copy()
     values = np.append(values, [np.nan, np.inf])
-    assert spread(Accuracy(), values) == {
-        "clients/accuracy_mean": 9.5,
-        "clients/accuracy_p10": 1.9,
-        "clients/accuracy_p50": 9.5,
-        "clients/accuracy_p90": 17.1,
-        "clients/accuracy_worst10": 0.5,
-    }
+    wanted = {"mean": 9.5, "p10": 1.9, "p50": 9.5, "p90": 17.1, "worst10": 0.5}
+    assert spread(Accuracy(), values) == pytest.approx({f"clients/accuracy_{k}": v for k, v in wanted.items()})
     assert spread(Error(), values)["clients/rmse_worst10"] == 18.5
     assert spread(Error(), np.array([3.0]))["clients/rmse_worst10"] == 3.0
     assert spread(Error(), np.array([np.nan])) == {}
@@ -269,10 +280,15 @@ def test_central_baseline_is_one_client_with_all_examples(tmp_path: Path):
 def test_epochs_of_the_baselines_are_those_of_a_client_in_the_federation(tmp_path: Path):
     from fedray.simulation.baselines import epochs
 
-    # 4 rounds x 6 of 12 clients x 3 epochs
-    assert epochs(Run(tmp_path / "a", training={"epochs": 3}).plan) == 6
-    assert epochs(Run(tmp_path / "b", baselines={"epochs": 2}).plan) == 2
-    assert epochs(Run(tmp_path / "c", rounds=1).plan) == 1
+    def of(name: str, **more) -> int:
+        run = Run(tmp_path / name, **more)
+        return epochs(run.plan, run.data.sizes)
+
+    assert of("a", training={"epochs": 3}) == 6  # 4 rounds x 6 of 12 clients x 3 epochs
+    assert of("b", baselines={"epochs": 2}) == 2
+    assert of("c", rounds=1) == 1
+    assert of("d", training={"steps": 100, "batch_size": 1}) == round(2 * np.mean(100 / (4 + np.arange(12) % 5)))
+    assert of("e", training={"steps": 3, "batch_size": None}) == 6
 
 
 def test_cohort_larger_than_the_population_is_refused_before_anything_starts(tmp_path: Path):

@@ -52,7 +52,7 @@ def experiment(**more: Any) -> Experiment:
         "evaluation": {"clients": 5, "clients_every": 2, "holdout": 0.25},
         "actors": {"backend": "serial"},
         "tracking": {"enabled": False},
-        "checkpoint": {"every_s": 0},
+        "checkpoint": {"every_s": 1e6},
     }
     return parse(Experiment, {**defaults, **more})
 
