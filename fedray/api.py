@@ -71,10 +71,10 @@ def resume(folder: str | Path, overrides: Sequence[str] = (), *, on_event: OnEve
     records = RunFolder.open(Path(folder))
     before = records.config()
     settings = experiments.override(before, overrides)
+    experiment = parse(Experiment, settings, str(records.path))
     for name in settings:
         if name not in _MAY_CHANGE and settings[name] != before.get(name):
             raise ConfigError(f"{name} may not change in a resumed run, it would change rounds that are done; run anew")
-    experiment = parse(Experiment, settings, str(records.path))
     if records.status()["state"] == "finished" and records.status()["round"] >= experiment.rounds:
         done = records.status()["round"]
         raise ConfigError(f"{folder} has finished its {done} rounds; to go on, raise rounds: -s rounds={2 * done}")

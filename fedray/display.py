@@ -69,6 +69,7 @@ class Display:
         self._say(
             f"experiment   {plan.name}: {plan.cohort_size} of {plan.num_clients} clients a round, {plan.rounds} rounds"
         )
+        self._say(f"engine       {plan.workload.engine.name}: {plan.workload.engine.why}")
         self._say(f"run folder   {path}")
         fields: dict[str, Any] = {
             "round": 0,

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 import yaml
 from pydantic import Field, model_validator
+from torch import nn
 
 from fedray.aggregation.ring import Ring
+from fedray.client.engines import choose
 from fedray.client.training import TrainingConfig
 from fedray.client.workload import Workload
 from fedray.config import Config, parse, users_own
 from fedray.data.base import FederatedData
 from fedray.data.fleet import Fleet
+from fedray.data.holdout import Holdout
 from fedray.data.table import AnyData, AnyPartition
 from fedray.data.table import load as load_data
 from fedray.errors import ConfigError
@@ -189,18 +192,20 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         training = training.model_copy(update={"proximal": strategy.client_proximal})
     if (experiment.baselines.central or experiment.baselines.local) and data.test() is None:
         raise ConfigError(f"baselines need a test set, but data '{experiment.data.name}' has none; remove baselines")
+    module = _checked_module(experiment, data)
+    holdout = Holdout(data, experiment.evaluation.holdout, experiment.seed)
     workload = Workload(
         model=experiment.model,
         spec=data.spec,
         task=make_task(experiment.task, data.spec),
         training=training,
+        engine=choose(module, training, holdout.sizes),
         ring=Ring(fraction_bits=experiment.ring.fraction_bits, cohort=cohort_size),
         seed=experiment.seed,
         holdout=experiment.evaluation.holdout,
         evaluation_batch=experiment.evaluation.batch_size,
         num_threads=experiment.threads,
     )
-    _check_model(workload, data)
     return Plan(
         name=experiment.name,
         rounds=experiment.rounds,
@@ -208,7 +213,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         num_clients=data.num_clients,
         cohort=experiment.cohort,
         cohort_size=cohort_size,
-        block_size=experiment.blocks.resolve(cohort_size),
+        block_size=experiment.blocks.resolve(cohort_size, workload.engine.name),
         strategy=strategy,
         evaluation=experiment.evaluation,
         checkpoint=experiment.checkpoint,
@@ -217,13 +222,15 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
     )
 
 
-def _check_model(workload: Workload, data: FederatedData) -> None:
-    module = build(workload.model, workload.spec, workload.seed)
-    Layout(module)
+def _checked_module(experiment: Experiment, data: FederatedData) -> nn.Module:
+    """The model, after it has taken two real examples."""
+    module = build(experiment.model, data.spec, experiment.seed)
+    Layout(module)  # refuses lazy layers, and tensors that are not float32
     with users_own("the shard of client 0", "data.name"):
         shard = data.shard(0)
     examples = np.resize(shard.x[:2], (2, *shard.x.shape[1:]))
-    check(module, workload.spec, torch.from_numpy(examples))
+    check(module, data.spec, torch.from_numpy(examples))
+    return module
 
 
 def num_parameters(plan: Plan) -> int:

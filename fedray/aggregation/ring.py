@@ -75,11 +75,11 @@ class RunningSum:
         self._weight, self._num_updates = 0, 0
         self._blocks: tuple[int, ...] = ()
 
-    def add(self, update_P: Ints, weight: int) -> None:
-        """Adds one encoded update."""
+    def add(self, update_P: Ints, weight: int, num_updates: int = 1) -> None:
+        """Adds an encoded update, or the sum of some."""
         np.add(self._total, update_P, out=self._total)
         self._weight += weight
-        self._num_updates += 1
+        self._num_updates += num_updates
 
     def include(self, partial: Partial) -> None:
         """Adds another sum.

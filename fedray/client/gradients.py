@@ -1,7 +1,7 @@
 """Gradients of many clients at once: by hand for chains of dense layers, by `torch.func` for other modules.
 
-Shapes: C clients, B examples in a batch, K outputs; weights and gradients are one tensor a slot of the layout, each with
-the clients in front: (C, *shape).
+Shapes: C clients, B examples in a batch, K outputs; weights and gradients are one tensor a slot of the layout, each
+with the clients in front: (C, *shape).
 """
 
 from collections.abc import Callable, Sequence
@@ -75,7 +75,7 @@ class DenseGradients:
         assert layers is not None  # the engine asked before
         self._task = task
         self._scale = module.scale if isinstance(module, Scaled) else 1.0
-        self._layers = [(type(layer), isinstance(layer, nn.Linear) and layer.bias is not None) for layer in layers]
+        self._layers = [(type(layer), len(list(layer.parameters())) == 2) for layer in layers]
 
     @torch.no_grad()
     def __call__(

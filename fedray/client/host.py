@@ -8,17 +8,16 @@ from functools import cached_property
 import numpy as np
 import psutil
 import torch
-from torch import Tensor
 
 from fedray.aggregation.ring import RunningSum, merge
+from fedray.client.block import BlockTraining
 from fedray.client.evaluation import Evaluated, evaluate, evaluate_clients
-from fedray.client.failure import failed
 from fedray.client.sequential import SequentialEngine, as_tensor
-from fedray.client.training import weight_of
+from fedray.client.vectorised import VectorisedEngine
 from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
-from fedray.messages import Array, Block, BlockReport, Failure, Floats, Ints, Partial, Shard
+from fedray.messages import Block, BlockReport, Floats, Ints, Partial, Shard
 from fedray.models.table import build
 
 
@@ -56,12 +55,19 @@ class Host:
         self.workload, self.data = workload, data
         self.holdout = Holdout(data, workload.holdout, workload.seed)
         self.engine = self._engine(workload)
+        self._trainer = self._stacked(workload) if workload.engine.name == "vectorised" else self.engine
         self._sum, self._round = self._new_sum(), 0
 
     @staticmethod
     def _engine(workload: Workload) -> SequentialEngine:
         module = build(workload.model, workload.spec, workload.seed)
         return SequentialEngine(module, workload.task, workload.training, workload.seed)
+
+    @staticmethod
+    def _stacked(workload: Workload) -> VectorisedEngine:
+        module = build(workload.model, workload.spec, workload.seed)
+        largest = workload.engine.largest_shard
+        return VectorisedEngine(module, workload.task, workload.training, workload.seed, largest)
 
     def ready(self) -> int:
         """Process id, once the host can work."""
@@ -77,22 +83,14 @@ class Host:
         began = time.perf_counter()
         if block.round != self._round:
             self._sum, self._round = self._new_sum(), block.round
-        start, block_sum = as_tensor(parameters), self._new_sum()
-        rows: list[dict[str, float]] = []
-        failures: dict[int, Failure] = {}
-        for client in block.clients.tolist():
-            row = self._train_client(start, block.round, client, block_sum)
-            if isinstance(row, Failure):
-                failures[client] = row
-                row = {"examples": 0, "loss": float("nan"), "steps": 0, "seconds": 0.0}
-            rows.append(row)
-        self._sum.include(block_sum.partial(block.index))
-        columns: dict[str, Array] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        training = BlockTraining(self.workload, self.holdout, self._trainer, as_tensor(parameters), block)
+        training.run()
+        self._sum.include(training.sum.partial(block.index))
         return BlockReport(
             block=block.index,
             start=block.start,
-            columns=columns,
-            failures=failures,
+            columns=training.columns,
+            failures=training.failures,
             seconds=time.perf_counter() - began,
             memory_bytes=psutil.Process().memory_info().rss,
             pid=os.getpid(),
@@ -100,31 +98,6 @@ class Host:
 
     def _new_sum(self) -> RunningSum:
         return RunningSum(self.engine.layout.num_parameters)
-
-    def _train_client(self, start: Tensor, round: int, client: int, total: RunningSum) -> dict[str, float] | Failure:
-        """Adds one client's encoded update to `total`, and gives its row of the ledger, or why there is no update."""
-        began = time.perf_counter()
-        try:
-            shard = self.holdout.train(client)
-            trained = self.engine.train(start, shard, round, client)
-        except Exception as error:
-            return failed(error)
-        weight = weight_of(self.workload.training, len(shard))
-        encoded, fits = self.workload.ring.encode(trained.delta[None], torch.tensor([weight]))
-        if not bool(fits[0]):
-            return Failure(fate="rejected", cause=self._why_rejected(trained.delta, weight))
-        total.add(encoded[0].numpy(), weight)
-        seconds = time.perf_counter() - began
-        return {"examples": len(shard), "loss": trained.loss, "steps": trained.steps, "seconds": seconds}
-
-    def _why_rejected(self, delta: Tensor, weight: int) -> str:
-        if not bool(torch.isfinite(delta).all()):
-            return "it holds NaN or infinite values; lower training.optimizer.lr or set training.clip_norm"
-        largest, limit = float(delta.abs().max()), self.workload.ring.largest(weight)
-        return (
-            f"a parameter changed by {largest:.3g}, but at most {limit:.3g} fits the sum; "
-            "lower training.optimizer.lr, or lower ring.fraction_bits"
-        )
 
     def collect(self, round: int) -> Partial:
         """The sum of the round's blocks trained here; what comes after starts from nothing."""
@@ -156,8 +129,8 @@ class Host:
         alone = {"epochs": job.epochs, "steps": None, "lr_decay": 1.0, "proximal": 0.0}
         training = self.workload.training.model_copy(update=alone)
         engine = self._engine(replace(self.workload, training=training))
-        trained = engine.train(as_tensor(parameters), pooled, 1, int(job.clients[0]))
-        engine.load(as_tensor(parameters) + trained.delta)
+        trained = engine.train(as_tensor(parameters), [pooled], 1, job.clients[:1])
+        engine.load(as_tensor(parameters) + trained.delta[0])
         return evaluate(engine.module, self.workload.task, self._test, self.workload.evaluation_batch)
 
     @cached_property

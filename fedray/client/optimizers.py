@@ -56,14 +56,14 @@ class Sgd(OptimizerConfig):
             raise ValueError("nesterov is true, but momentum is 0; set momentum, or nesterov to false")
         return self
 
+    def start(self, weights: Tensor) -> State:
+        return {"velocity": torch.zeros_like(weights)} if self.momentum else {}
+
     def step(self, weights: Tensor, grads: Tensor, state: State, lr: float) -> None:
         if self.weight_decay:
             grads.add_(weights, alpha=self.weight_decay)
         if self.momentum:
-            if "velocity" not in state:
-                state["velocity"] = grads.clone()
-            else:
-                state["velocity"].mul_(self.momentum).add_(grads)
+            state["velocity"].mul_(self.momentum).add_(grads)
             grads = grads.add(state["velocity"], alpha=self.momentum) if self.nesterov else state["velocity"]
         weights.add_(grads, alpha=-lr)
 

@@ -7,31 +7,18 @@ Shapes: P parameters, T of them trainable, N examples.
 """
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fedray import seeds
+from fedray.client.trained import Trained
 from fedray.client.training import TrainingConfig, batches
-from fedray.messages import Array, Floats, Shard
+from fedray.messages import Array, Floats, Ints, Shard
 from fedray.models.base import Layout
 from fedray.models.tasks import Task
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What local training of one client gives.
-
-    Attributes:
-        delta: Change of the parameters, float32, shape (P,).
-        loss: Mean loss over all steps, before each step.
-        steps: Optimizer steps taken.
-    """
-
-    delta: Tensor
-    loss: float
-    steps: int
 
 
 class SequentialEngine:
@@ -64,15 +51,24 @@ class SequentialEngine:
         for buffer, value in self._counters:
             buffer.copy_(value)
 
-    def train(self, parameters: Tensor, shard: Shard, round: int, client: int) -> Trained:
-        """One client's local training: a pure function of its arguments and the seed.
+    def train(self, parameters: Tensor, shards: Sequence[Shard], round: int, clients: Ints) -> Trained:
+        """Local training of some clients: a pure function of its arguments and the seed.
 
         Args:
             parameters: The round's parameters, float32, shape (P,); not changed.
-            shard: The client's examples.
+            shards: Each client's examples.
             round: Round number, from 1.
-            client: Client id.
+            clients: Client ids, shape (C,).
         """
+        delta_CP = torch.empty(len(shards), len(parameters))
+        losses, steps = np.zeros(len(shards)), np.zeros(len(shards), np.int64)
+        for row, (shard, client) in enumerate(zip(shards, clients.tolist(), strict=True)):
+            losses[row], steps[row] = self._train_one(parameters, shard, round, client)
+            torch.sub(self.weights, parameters, out=delta_CP[row])
+        return Trained(delta=delta_CP, loss=losses, steps=steps)
+
+    def _train_one(self, parameters: Tensor, shard: Shard, round: int, client: int) -> tuple[float, int]:
+        """One client's local training; leaves its weights in the module. Gives the mean loss and the steps."""
         self.load(parameters)
         self.module.train()
         torch.manual_seed(seeds.torch_seed(self.seed, "dropout", round, client))
@@ -87,7 +83,7 @@ class SequentialEngine:
             self.training.optimizer.step(self.trainable, self.grads, state, lr)
             loss_sum += loss.detach().double() * len(rows)
             num_seen += len(rows)
-        return Trained(delta=self.weights - parameters, loss=float(loss_sum) / num_seen, steps=len(order))
+        return float(loss_sum) / num_seen, len(order)
 
     def _backward(self, x: Tensor, y: Tensor) -> Tensor:
         self.grads.zero_()

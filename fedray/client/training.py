@@ -13,6 +13,8 @@ from fedray.messages import Ints
 class TrainingConfig(Config):
     """What each client of a cohort does with the parameters it receives."""
 
+    engine: Literal["auto", "sequential", "vectorised"] = "auto"
+    """How a block trains: one client after another, or all as one stacked problem; auto chooses by the model."""
     optimizer: AnyOptimizer = Sgd()
     """Local optimizer."""
     epochs: Annotated[int, Field(ge=1)] = 1

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fedray.aggregation.ring import Ring
+from fedray.client.engines import EngineChoice
 from fedray.client.training import TrainingConfig
 from fedray.messages import DataSpec
 from fedray.models.base import ModelConfig
@@ -19,6 +20,7 @@ class Workload:
         task: Loss and metrics.
         training: Local training of one round.
         ring: How updates are encoded.
+        engine: How blocks of clients are trained.
         seed: The experiment's seed.
         holdout: Part of every shard that is kept for evaluation.
         evaluation_batch: Examples evaluated at once.
@@ -30,6 +32,7 @@ class Workload:
     task: Task
     training: TrainingConfig
     ring: Ring
+    engine: EngineChoice
     seed: int
     holdout: float
     evaluation_batch: int

@@ -26,11 +26,19 @@ class Holdout:
             return np.zeros_like(sizes)
         return np.minimum(np.maximum(np.rint(sizes * self.fraction).astype(np.int64), 1), sizes - 1)
 
+    def train_shards(self, clients: Ints) -> list[Shard]:
+        """The examples that some clients train on, in order."""
+        shards = self.data.shards(clients)
+        if self.fraction == 0:
+            return shards
+        return [self._kept(client, shard) for client, shard in zip(clients.tolist(), shards, strict=True)]
+
     def train(self, client: int) -> Shard:
         """The examples a client trains on."""
         shard = self.data.shard(client)
-        if self.fraction == 0:
-            return shard
+        return self._kept(client, shard) if self.fraction else shard
+
+    def _kept(self, client: int, shard: Shard) -> Shard:
         rows = self._order(client, len(shard))[: self.sizes[client]]
         return Shard(x=shard.x[rows], y=shard.y[rows])
 

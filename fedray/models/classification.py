@@ -59,7 +59,7 @@ class Classification(Task):
 
     def output_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self.class_weights is not None or self.label_smoothing:
-            return super().output_gradient(outputs, targets)
+            return Task.output_gradient(self, outputs, targets)  # super() does not work with slots
         logs = functional.log_softmax(outputs, dim=1)
         picked = targets[:, None]
         gradient = logs.exp().scatter_add_(1, picked, torch.full_like(outputs[:, :1], -1.0))

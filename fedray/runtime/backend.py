@@ -93,7 +93,9 @@ class _Cohort:
 
     def _train(self, pending: set[int]) -> None:
         order = sorted((self.units[index] for index in pending), key=lambda unit: (-unit.work, unit.index))
-        calls = [Call(method="train", args=(self.shared, unit), actor=self._owner(unit)) for unit in order]
+        calls = [
+            Call(method="train", args=(self.shared, unit), actor=self._owner(unit), what=_name(unit)) for unit in order
+        ]
         tries = self.pool.run(calls, lambda position, report: self._take(order[position], report))
         for position, unit in enumerate(order):
             self.attempts[unit.start] = self.attempts.get(unit.start, 0) + tries[position]
@@ -136,3 +138,9 @@ class _Cohort:
     def _add(self, partial: Partial) -> None:
         self.num_bytes += partial.total.nbytes
         self.total.include(partial)
+
+
+def _name(unit: Block) -> str:
+    clients = [str(client) for client in unit.clients[:5]]
+    more = f" and {len(unit.clients) - 5} more" if len(unit.clients) > 5 else ""
+    return f"the training of client{'s' if len(unit.clients) > 1 else ''} {', '.join(clients)}{more}"

@@ -31,11 +31,13 @@ class Call:
         method: Method of `Host`.
         args: Its arguments.
         actor: The position of the one actor that may answer, or None for any.
+        what: What is done, for messages.
     """
 
     method: str
     args: tuple[Any, ...]
     actor: int | None = None
+    what: str = "work"
 
 
 class Pool:
@@ -176,8 +178,8 @@ class _Dispatch:
             self.pool.replace(actor)
             if self.attempts[call] > self.pool.retries:
                 raise FedrayError(
-                    f"a block of clients lost its actor {self.attempts[call]} times ({error}); "
-                    "look for a client that kills its process, or raise failures.retries"
+                    f"{self.calls[call].what} lost its actor {self.attempts[call]} times ({error}); look for a client "
+                    "that kills its process or needs too much memory, or raise failures.retries"
                 ) from None
             self.waiting.appendleft(call)
         else:

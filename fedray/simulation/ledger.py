@@ -59,7 +59,7 @@ def close(blocks: tuple[Block, ...], reports: list[BlockReport], attempts: dict[
         "client": clients,
         "fate": fate.astype(str),
         "attempts": tries,
-        "block": np.repeat([report.block for report in reports], lengths).astype(np.int32),
+        "block": np.repeat([block.index for block in blocks], [len(b.clients) for b in blocks]).astype(np.int32),
         "pid": np.repeat([report.pid for report in reports], lengths).astype(np.int32),
         "examples": columns["examples"].astype(np.int32),
         "steps": columns["steps"].astype(np.int32),

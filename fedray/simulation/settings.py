@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedray.client.engines import EngineName
 from fedray.config import Config
 
 
@@ -68,6 +69,13 @@ class BlockConfig(Config):
     size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Clients in a block."""
 
-    def resolve(self, cohort: int) -> int:
-        """Clients in a block, for cohorts of this size: at least 16 blocks where there are clients enough."""
-        return self.size if isinstance(self.size, int) else max(1, min(64, cohort // 16))
+    def resolve(self, cohort: int, engine: EngineName) -> int:
+        """Clients in a block, for cohorts of this size: at least 16 blocks where there are clients enough.
+
+        Stacked training wants 25 clients or more in a block, so a small cohort has only 4 blocks then.
+        """
+        if isinstance(self.size, int):
+            return self.size
+        if engine == "vectorised":
+            return max(min(25, -(-cohort // 4)), min(256, cohort // 16))
+        return max(1, min(64, cohort // 16))

@@ -1,10 +1,12 @@
 """The trained model as an MLflow model with signature and example, logged once and registered once."""
 
 import importlib.metadata
+import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from mlflow import MlflowClient
@@ -21,6 +23,8 @@ from fedray.tracking.runs import DIGEST_TAG, FOLDER_TAG
 
 REQUIRED = ("fedray", "torch", "numpy", "safetensors")
 EXAMPLES = 5
+VERSIONS_TAG = "mlflow.modelVersions"
+"""By which MLflow's page of a model shows where it is registered."""
 
 
 def log_model(client: MlflowClient, run: RunFolder, entry: Run, digest: str, register_as: str | None) -> None:
@@ -99,7 +103,17 @@ def _register(client: MlflowClient, name: str, logged: LoggedModel, run_id: str)
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
-    source = f"models:/{logged.model_id}"
+    source = _source(client, logged)
     versions = client.search_model_versions(f"name = '{name}'")
-    if source not in [version.source for version in versions]:
-        client.create_model_version(name, source, run_id, model_id=logged.model_id)
+    version = next((v for v in versions if v.source == source), None)
+    if version is None:
+        version = client.create_model_version(name, source, run_id, model_id=logged.model_id)
+    noted = json.dumps([{"name": name, "version": version.version}])
+    if logged.tags.get(VERSIONS_TAG) != noted:
+        client.set_logged_model_tags(logged.model_id, {VERSIONS_TAG: noted})
+
+
+def _source(client: MlflowClient, logged: LoggedModel) -> str:
+    """Where a version's files are: a database takes no model's id, it would ask mlflow's global server for it."""
+    is_server = urlsplit(client.tracking_uri).scheme in ("http", "https")
+    return f"models:/{logged.model_id}" if is_server else logged.artifact_location

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from pathlib import Path
 from typing import Any, cast
 
 from mlflow import MlflowClient
@@ -74,7 +76,8 @@ def tags(run: RunFolder, settings: TrackingConfig) -> dict[str, str]:
     if settings.parent_run:
         found["mlflow.parentRunId"] = settings.parent_run
     if "command" in environment:
-        found |= {"mlflow.source.name": _text(environment["command"]), "mlflow.source.type": "LOCAL"}
+        found |= {"mlflow.source.name": _source(environment["command"]), "mlflow.source.type": "LOCAL"}
+        found["fedray.command"] = _text(environment["command"])
     if environment.get("git_commit"):
         found["mlflow.source.git.commit"] = _text(environment["git_commit"])
     if "host" in environment:
@@ -102,6 +105,11 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(cast(Mapping[str, Any], value), f"{name}.")
         else:
             yield name, _text(value)
+
+
+def _source(command: list[str]) -> str:
+    """The command without folders and options: MLflow's pages show of a source what follows its last slash."""
+    return " ".join(Path(word).name for word in takewhile(lambda word: not word.startswith("-"), command))
 
 
 def _text(value: object) -> str:

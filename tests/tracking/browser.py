@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 6.0
+PATIENCE_S = 10.0
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1600,1100"),
@@ -83,6 +83,9 @@ class Pages:
 
     def link(self, text: str) -> None:
         self.click(f"//a[normalize-space()='{text}']")
+
+    def tab(self, text: str) -> None:
+        self.click(f"//*[@role='tab' and normalize-space()='{text}']")
 
     def word(self, text: str) -> None:
         self.click(f"//*[normalize-space(text())='{text}']")

@@ -1,6 +1,7 @@
 """The sequential engine equals the loop that one would write by hand, and is a pure function."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,11 @@ from fedray.models.classification import Classification
 from fedray.models.regression import Regression
 
 TASK = Classification(num_classes=3)
+
+
+def train_one(engine: SequentialEngine, parameters: torch.Tensor, data: Shard, round: int, client: int):
+    trained = engine.train(parameters, [data], round, np.array([client]))
+    return SimpleNamespace(delta=trained.delta[0], loss=trained.loss[0], steps=trained.steps[0])
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -88,7 +94,7 @@ def test_equals_a_plain_torch_loop(optimizer: OptimizerConfig, more: dict, exact
     engine = SequentialEngine(make(), TASK, training, seed=4)
     layout, reference = Layout(make()), make()
     parameters = layout.flatten(reference)
-    trained = engine.train(parameters, shard(1), 2, 9)
+    trained = train_one(engine, parameters, shard(1), 2, 9)
     expected, loss = by_hand(reference, training, shard(1), 2, 9)
     got = layout.split(parameters + trained.delta)
     for name, tensor in got.items():
@@ -105,12 +111,12 @@ def test_training_others_in_between_changes_nothing(make):
     training = TrainingConfig(optimizer=Adam(lr=0.05), epochs=2, batch_size=4)
     engine = SequentialEngine(make(), TASK, training, seed=4)
     parameters = Layout(make()).flatten(make())
-    alone = engine.train(parameters, shard(1), 1, 1)
-    engine.train(parameters * 3, shard(2, 50), 1, 2)
+    alone = train_one(engine, parameters, shard(1), 1, 1)
+    train_one(engine, parameters * 3, shard(2, 50), 1, 2)
     evaluate(engine.module, TASK, shard(3), 4)
     torch.manual_seed(99)
-    again = engine.train(parameters, shard(1), 1, 1)
-    fresh = SequentialEngine(make(), TASK, training, seed=4).train(parameters, shard(1), 1, 1)
+    again = train_one(engine, parameters, shard(1), 1, 1)
+    fresh = train_one(SequentialEngine(make(), TASK, training, seed=4), parameters, shard(1), 1, 1)
     assert torch.equal(alone.delta, again.delta)
     assert torch.equal(alone.delta, fresh.delta)
     assert alone.loss == again.loss == fresh.loss
@@ -119,9 +125,9 @@ def test_training_others_in_between_changes_nothing(make):
 def test_result_of_one_client_is_not_changed_by_the_next():
     engine = SequentialEngine(net(), TASK, TrainingConfig(), seed=4)
     parameters = Layout(net()).flatten(net())
-    first = engine.train(parameters, shard(1), 1, 1)
+    first = train_one(engine, parameters, shard(1), 1, 1)
     kept = first.delta.clone()
-    engine.train(parameters, shard(2), 1, 2)
+    train_one(engine, parameters, shard(2), 1, 2)
     assert torch.equal(first.delta, kept)
 
 
@@ -129,7 +135,7 @@ def test_dropout_depends_on_seed_round_and_client():
     training = TrainingConfig(batch_size=None)
     parameters = Layout(dropout_net()).flatten(dropout_net())
     deltas = [
-        SequentialEngine(dropout_net(), TASK, training, seed).train(parameters, shard(1), round, client).delta
+        train_one(SequentialEngine(dropout_net(), TASK, training, seed), parameters, shard(1), round, client).delta
         for seed, round, client in ((4, 1, 1), (5, 1, 1), (4, 2, 1), (4, 1, 2))
     ]
     assert all(not torch.allclose(deltas[0], other) for other in deltas[1:])
@@ -140,7 +146,7 @@ def test_batch_norm_buffers_are_part_of_the_delta_and_counters_start_anew():
     layout, data = engine.layout, shard(1)
     parameters = layout.flatten(norm_net())
     for _ in range(3):
-        delta = layout.split(engine.train(parameters, data, 1, 1).delta)
+        delta = layout.split(train_one(engine, parameters, data, 1, 1).delta)
         assert int(engine.module[1].num_batches_tracked) == 1
     with torch.no_grad():
         hidden = norm_net()[0](torch.tensor(data.x))
@@ -156,7 +162,7 @@ def test_frozen_tensors_do_not_move():
 
     engine = SequentialEngine(make(), TASK, TrainingConfig(optimizer=Sgd(weight_decay=0.5)), seed=0)
     layout = engine.layout
-    delta = layout.split(engine.train(layout.flatten(make()), shard(1), 1, 1).delta)
+    delta = layout.split(train_one(engine, layout.flatten(make()), shard(1), 1, 1).delta)
     assert delta["0.weight"].abs().max() == 0
     assert all(delta[name].abs().max() > 0 for name in ("0.bias", "2.weight", "2.bias"))
 
@@ -174,8 +180,8 @@ def test_unused_parameter_gets_no_gradient_of_the_client_before():
     engine = SequentialEngine(Sometimes(), TASK, TrainingConfig(batch_size=None), seed=0)
     parameters = engine.layout.flatten(Sometimes())
     x, y = np.ones((4, 5), np.float32), np.zeros(4, np.int64)
-    engine.train(parameters, Shard(x=x, y=y), 1, 1)
-    delta = engine.layout.split(engine.train(parameters, Shard(x=-x, y=y), 1, 2).delta)
+    train_one(engine, parameters, Shard(x=x, y=y), 1, 1)
+    delta = engine.layout.split(train_one(engine, parameters, Shard(x=-x, y=y), 1, 2).delta)
     assert delta["first.weight"].abs().max() == 0
     assert delta["second.weight"].abs().max() > 0
 
@@ -188,7 +194,7 @@ def test_read_only_inputs_are_neither_changed_nor_warned_about():
         array.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        engine.train(as_tensor(values), data, 1, 1)
+        train_one(engine, as_tensor(values), data, 1, 1)
         evaluate(engine.module, TASK, data, 4)
         evaluate_clients(engine.module, TASK, np.array([1]), lambda _: data, 4)
     assert np.array_equal(values, before)
@@ -201,7 +207,7 @@ def test_model_that_writes_into_its_input_spoils_no_data():
 
     engine, data = SequentialEngine(make(), TASK, TrainingConfig(), seed=0), shard(1)
     before = data.x.copy()
-    engine.train(engine.layout.flatten(make()), data, 1, 1)
+    train_one(engine, engine.layout.flatten(make()), data, 1, 1)
     evaluate(engine.module, TASK, data, 100)
     assert np.array_equal(data.x, before)
 

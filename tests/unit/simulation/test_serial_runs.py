@@ -63,7 +63,7 @@ def test_one_round_equals_federated_averaging_written_by_hand(tmp_path: Path):
     total, examples = np.zeros(len(start)), 0
     for client in choose(plan.cohort, run.data.sizes, workload.seed, 1).tolist():
         shard = run.data.shard(client)
-        total += engine.train(start, shard, 1, client).delta.double().numpy() * len(shard)
+        total += engine.train(start, [shard], 1, np.array([client])).delta[0].double().numpy() * len(shard)
         examples += len(shard)
     saved = run.folder.path / "checkpoint" / "round-00000001.safetensors"
     from safetensors.numpy import load_file
