@@ -239,7 +239,9 @@ def _stop_on_signals() -> Generator[Callable[[], bool]]:
 def _describe(folder: RunFolder, experiment: Experiment) -> None:
     folder.write_config(experiment.model_dump(mode="json"))
     write_json(folder.path / "environment.json", _environment())
-    folder.write_status(state="running", name=experiment.name, round=0, rounds=experiment.rounds, started=time.time())
+    done = max((record["round"] for record in folder.lines("rounds")), default=0)
+    status = {"name": experiment.name, "round": done, "rounds": experiment.rounds, "started": time.time()}
+    folder.write_status(state="running", **status)
 
 
 def _environment() -> dict[str, Any]:

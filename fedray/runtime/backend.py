@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from fedray.aggregation.ring import RunningSum
+from fedray.errors import FedrayError
 from fedray.messages import Block, BlockReport, Floats, Partial
 from fedray.runtime.pool import ActorDied, Call, Pool, Ref, get
 from fedray.simulation.backend import CohortResult, OnReport
@@ -82,12 +83,18 @@ class _Cohort:
 
     def run(self) -> None:
         """Trains, collects, and trains again what was lost in between."""
-        pending = set(self.units)
+        pending, losses = set(self.units), 0
         while pending:
             began = time.perf_counter()
             self._train(pending)
             trained = time.perf_counter()
             pending = set(self.units) - self._collect()
+            losses += bool(pending)
+            if losses > self.pool.retries:
+                raise FedrayError(
+                    f"{len(pending)} blocks were lost with their actors {losses} times in one round; "
+                    "look for what kills the actors, or raise failures.retries"
+                )
             self.train_s += trained - began
             self.aggregate_s += time.perf_counter() - trained
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
 from fedray.client.host import Host
 from fedray.client.workload import Workload
@@ -111,6 +111,7 @@ class Pool:
     def replace(self, actor: int) -> None:
         """Puts a new actor in the place of a dead one."""
         self.deaths += 1
+        ray.kill(self._actors[actor])  # it may only have been out of reach
         self._watch.tell("warning", text=f"client actor {actor} died and is replaced")
         self._actors[actor] = self._actor_class.remote(*self._args)
 
@@ -136,7 +137,7 @@ class Pool:
 
 
 class ActorDied(FedrayError):
-    """The actor that had a call died before it answered."""
+    """The actor that had a call died before it answered, or its answer was lost with its node."""
 
 
 class _Dispatch:
@@ -190,7 +191,7 @@ def get(ref: Ref) -> Any:
     """A result, with fedray's own errors as themselves."""
     try:
         return ray.get(ref)
-    except RayActorError as error:
+    except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
         raise ActorDied(str(error).splitlines()[0]) from error
     except RayTaskError as error:
         cause = error.cause

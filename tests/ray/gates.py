@@ -10,7 +10,7 @@ from fedray.data.fleet import Fleet
 from fedray.messages import Ints
 
 CLIENT = 3
-MACHINES = 12
+MACHINES = 6
 LIMIT_S = 100
 
 

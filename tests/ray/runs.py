@@ -86,7 +86,8 @@ def started(*arguments: object, folder: Path) -> Iterator[subprocess.Popen[str]]
     finally:
         for left in _marked(mark):
             left.kill()
-        process.communicate()
+        if process.stdout is not None and not process.stdout.closed:
+            process.communicate()
 
 
 def command(*arguments: object) -> list[object]:

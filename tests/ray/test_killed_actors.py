@@ -30,7 +30,7 @@ def _kill_the_one_who_waits(folder: Path) -> None:
 @pytest.mark.parametrize("actors", [{"num_actors": 2}, {"clients_per_actor": 1}], ids=str)
 def test_killed_actor_changes_nothing(actors: dict[str, Any], reference: Result, tmp_path: Path) -> None:
     data = {"name": "gates:Gated", "args": {"folder": str(tmp_path)}}
-    killer = threading.Thread(target=_kill_the_one_who_waits, args=[tmp_path])
+    killer = threading.Thread(target=_kill_the_one_who_waits, args=[tmp_path], daemon=True)
     killer.start()
     warnings: list[str] = []
 
