@@ -249,6 +249,7 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "host": platform.node(),
         "cpus": os.cpu_count(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

@@ -122,7 +122,7 @@ def ui(
     from fedray.tracking import ui as pages
 
     command = pages.command(runs, port)
-    typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    typer.echo(f'http://127.0.0.1:{port}  (choose "Model training" at the top left; Ctrl-C ends it)')
     os.execve(command[0], command, {**os.environ, **pages.VARIABLES})  # noqa: S606
 
 

@@ -9,6 +9,7 @@ import psutil
 from fedray.simulation.run_folder import RunFolder
 
 _MB = 1e6
+_FIRST_S = 1.0
 
 
 class SystemSampler:
@@ -38,9 +39,16 @@ class SystemSampler:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._closed.wait(self._every_s):
-            self._folder.append("system", {"time": time.time(), "step": self._step, "metrics": self._sample()})
-            self._step += 1
+        """Samples soon after the start, then now and then, and at the end: a short run has some too."""
+        wait_s = min(_FIRST_S, self._every_s)
+        while not self._closed.wait(wait_s):
+            self._record()
+            wait_s = self._every_s
+        self._record()
+
+    def _record(self) -> None:
+        self._folder.append("system", {"time": time.time(), "step": self._step, "metrics": self._sample()})
+        self._step += 1
 
     def _sample(self) -> dict[str, float]:
         memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(self._folder.path))

@@ -82,7 +82,7 @@ def tags(run: RunFolder, settings: TrackingConfig) -> dict[str, str]:
         found["mlflow.source.git.commit"] = _text(environment["git_commit"])
     if "host" in environment:
         found["fedray.host"] = _text(environment["host"])
-    versions = environment.get("packages", environment.get("versions"))
+    versions = environment.get("packages")
     if isinstance(versions, Mapping):
         for name, version in cast(Mapping[str, Any], versions).items():
             found[f"fedray.version.{name}"] = _text(version)

@@ -81,7 +81,7 @@ def make_run(runs: Path, name: str = "run-1", rounds: int = 0, **tracking: Any) 
     run.config(**tracking)
     run.status("running")
     environment = {
-        "versions": {"fedray": "0.1", "ray": "2.60"},
+        "packages": {"fedray": "0.1", "ray": "2.60"},
         "host": "edge-1",
         "command": ["fedray", "run", "a.yaml"],
     }
