@@ -99,7 +99,7 @@ def _run(experiment: Experiment, folder: RunFolder | None, on_event: OnEvent | N
     tell = on_event or _ignore
     data = experiments.build_data(experiment)
     plan = experiments.build_plan(experiment, data)
-    with _stop_on_signals() as stop, _backend(experiment, plan, data, tell) as start:
+    with _backend(experiment, plan, data, tell) as start, _stop_on_signals(tell) as stop:
         records = folder or _new_folder(experiment)
         with records.lock():
             if folder is not None:
@@ -216,11 +216,23 @@ def _run_here(plan: Plan, data: FederatedData, folder: RunFolder, tell: OnEvent,
 
 
 @contextmanager
-def _stop_on_signals() -> Generator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a clean end; a second Ctrl-C ends at once. Only in the main thread."""
+def _stop_on_signals(tell: OnEvent) -> Generator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a clean end; a second Ctrl-C ends at once. Only in the main thread.
+
+    Entered after `ray.init`, which sets a handler of its own for SIGTERM.
+    """
     asked = threading.Event()
+    told = False
+
+    def stop_wanted() -> bool:
+        nonlocal told
+        if asked.is_set() and not told:
+            told = True
+            tell(Event(kind="stopping", values={}))
+        return told
+
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield stop_wanted
         return
 
     def ask(number: int, frame: Any) -> None:
@@ -230,7 +242,7 @@ def _stop_on_signals() -> Generator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield stop_wanted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

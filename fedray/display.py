@@ -110,6 +110,9 @@ class Display:
                 parts.append(f"{name.replace('/', ' ')} {self._last[name]:.4f}")
         return "  ".join([*parts, f"{self._bytes / 1e6:,.1f} MB moved"])
 
+    def _on_stopping(self) -> None:
+        self._say("stopping     what is done is saved; Ctrl-C again ends at once")
+
     def _on_baseline(self, text: str) -> None:
         self._say(f"baseline     {text}")
 

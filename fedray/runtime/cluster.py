@@ -13,9 +13,10 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedray.data.base import FederatedData
-from fedray.errors import CapacityError, ClusterError, FedrayError
+from fedray.errors import CapacityError, ClusterError
 from fedray.runtime.driver import Driver
 from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
+from fedray.runtime.pool import explained, reason
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.watch import Event, Interrupted
@@ -69,8 +70,8 @@ def _connect(config: ActorsConfig) -> None:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         ray.shutdown()
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise _unreachable(address, reason) from None
+        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise _unreachable(address, f"{cause}; where it asks for a token, set RAY_AUTH_MODE=token") from None
 
 
 def _check_answers(address: str) -> None:
@@ -156,10 +157,9 @@ def run(
                 asked = True
                 driver.stop.remote()
     except RayTaskError as error:
-        raise (error.cause if isinstance(error.cause, FedrayError) else error) from None
+        raise explained(error) from None
     except RayActorError as error:
-        reason = str(error).splitlines()[0]
-        raise ClusterError(f"the driver died ({reason}); go on with `fedray resume {folder.path}`") from None
+        raise ClusterError(f"the driver died ({reason(error)}); go on with `fedray resume {folder.path}`") from None
     finally:
         ray.kill(driver)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayError, RaySystemError, RayTaskError
 
 from fedray.client.host import Host
 from fedray.client.workload import Workload
-from fedray.errors import CapacityError, FedrayError
+from fedray.errors import CapacityError, ClusterError, FedrayError
 from fedray.runtime.placement import Placement
 from fedray.simulation.watch import Watch
 
@@ -82,7 +82,7 @@ class Pool:
             self._watch.check()
             done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL_S)
             for ref in done:
-                get(ref)
+                _started(ref)
             if waiting and time.monotonic() > until:
                 raise CapacityError(
                     f"{len(waiting)} of {len(actors)} client actors did not start in {self._start_timeout_s:.0f} s: "
@@ -192,7 +192,30 @@ def get(ref: Ref) -> Any:
     try:
         return ray.get(ref)
     except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
-        raise ActorDied(str(error).splitlines()[0]) from error
+        raise ActorDied(reason(error)) from error
     except RayTaskError as error:
-        cause = error.cause
-        raise (cause if isinstance(cause, FedrayError) else error) from None
+        raise explained(error) from None
+
+
+def _started(ref: Ref) -> None:
+    try:
+        get(ref)
+    except ActorDied as error:
+        raise ClusterError(f"a client actor cannot start ({error}); look into its log, in the folder of Ray") from error
+
+
+def explained(error: RayTaskError) -> Exception:
+    """Fedray's own error, raised in another process; or a sentence where a user's code is not found there."""
+    if isinstance(error.cause, RaySystemError) and "No module named" in str(error.cause):
+        line = next(line for line in str(error.cause).splitlines() if "No module named" in line)
+        return ClusterError(
+            f"an actor cannot import what the experiment needs ({line.strip()}); start fedray in the folder that holds "
+            "it, or install it on every node"
+        )
+    return error.cause if isinstance(error.cause, FedrayError) else error
+
+
+def reason(error: RayError) -> str:
+    """Why an actor died, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if "creation task" in lines[0] else lines[0]

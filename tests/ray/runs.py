@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,14 @@ def _clients(result: fedray.Result, places: tuple[str, ...]) -> pd.DataFrame:
 
 
 @contextmanager
-def started(*arguments: object, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: object, folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A command in a session of its own; at the end none of its processes may be left."""
     mark = uuid.uuid4().hex
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     process = subprocess.Popen(
         [str(argument) for argument in arguments],
         cwd=folder,
-        env={**kept, MARK: mark, "NO_COLOR": "1"},
+        env={**kept, MARK: mark, "NO_COLOR": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -85,7 +85,8 @@ def started(*arguments: object, folder: Path) -> Iterator[subprocess.Popen[str]]
         until(lambda: not _marked(mark), "the command and its Ray processes to be gone", limit_s=40)
     finally:
         for left in _marked(mark):
-            left.kill()
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         if process.stdout is not None and not process.stdout.closed:
             process.communicate()
 

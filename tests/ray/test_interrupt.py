@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ def _write(folder: Path, **settings: Any) -> Path:
     return file
 
 
-def _after_rounds(folder: Path, num: int) -> Path:
+def _after_rounds(process: subprocess.Popen[str], folder: Path, num: int) -> Path:
     """The run folder, once some rounds are recorded."""
 
     def look() -> Path | None:
+        assert process.poll() is None, process.communicate()
         found = list((folder / "runs").glob("*/rounds.jsonl"))
         return found[0].parent if found and found[0].read_bytes().count(b"\n") >= num else None
 
@@ -43,7 +45,7 @@ def _resume_and_compare(run: Path, folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_resume_after_a_signal_equals_unbroken_run(number: signal.Signals, tmp_path: Path) -> None:
     with started(*command("run", _write(tmp_path)), folder=tmp_path) as process:
-        run = _after_rounds(tmp_path, 2)
+        run = _after_rounds(process, tmp_path, 2)
         process.send_signal(number)
         out, _ = process.communicate()
     assert process.returncode == 130, out
@@ -55,7 +57,7 @@ def test_resume_after_a_signal_equals_unbroken_run(number: signal.Signals, tmp_p
 
 def test_resume_after_sigkill_equals_unbroken_run(tmp_path: Path) -> None:
     with started(*command("run", _write(tmp_path)), folder=tmp_path) as process:
-        run = _after_rounds(tmp_path, 2)
+        run = _after_rounds(process, tmp_path, 2)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     _resume_and_compare(run, tmp_path)
@@ -68,6 +70,8 @@ def test_second_interrupt_ends_at_once(actors: dict[str, Any], tmp_path: Path) -
     with started(*command("run", _write(tmp_path, data=data, actors=actors)), folder=tmp_path) as process:
         until((tmp_path / "pid").exists, "a client that waits")
         process.send_signal(signal.SIGINT)
+        assert process.stdout
+        until(lambda: "Ctrl-C again" in process.stdout.readline(), "the first Ctrl-C to be heard")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)
     assert process.returncode == 130, out
