@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from fedray.client.engines import EngineName
 from fedray.config import Choices, Config, load_object, parse
 from fedray.data.table import DATA, PARTITIONS
 from fedray.errors import ConfigError
@@ -252,13 +253,24 @@ def test_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "cohort", "wanted"), [("auto", 5, 1), ("auto", 17, 1), ("auto", 10**6, 64), (7, 5, 7)]
+    ("size", "cohort", "engine", "wanted"),
+    [
+        ("auto", 5, "sequential", 1),
+        ("auto", 17, "sequential", 1),
+        ("auto", 10**6, "sequential", 64),
+        ("auto", 5, "vectorised", 2),
+        ("auto", 20, "vectorised", 5),
+        ("auto", 100, "vectorised", 25),
+        ("auto", 10**6, "vectorised", 256),
+        (7, 5, "sequential", 7),
+        (7, 5, "vectorised", 7),
+    ],
 )
-def test_block_size(size: int | str, cohort: int, wanted: int):
-    assert parse(Experiment, {"blocks": {"size": size}}).blocks.resolve(cohort) == wanted
+def test_block_size(size: int | str, cohort: int, engine: EngineName, wanted: int):
+    assert parse(Experiment, {"blocks": {"size": size}}).blocks.resolve(cohort, engine) == wanted
 
 
 def test_auto_blocks_are_at_least_16_where_there_are_clients_enough():
     blocks = Experiment().blocks
     cohorts = np.arange(16, 3000)
-    assert min(-(-c // blocks.resolve(c)) for c in cohorts.tolist()) >= 16
+    assert min(-(-c // blocks.resolve(c, "sequential")) for c in cohorts.tolist()) >= 16
