@@ -56,9 +56,7 @@ def test_cluster_is_used_by_its_address_and_left_running(short_folder: Path, tmp
             assert process.returncode == 0, out
         file.write_text(yaml.safe_dump({**settings_of(tmp_path), "runs": "others", "data": "gates:Gated"}))
         here = {**token, "PYTHONPATH": str(Path(__file__).parent)}
-        with started(
-            *command("run", file, "--address", f"127.0.0.1:{port}"), folder=tmp_path, **token, **here
-        ) as other:
+        with started(*command("run", file, "--address", f"127.0.0.1:{port}"), folder=tmp_path, **here) as other:
             out, _ = other.communicate()
             assert other.returncode == 2, out
             assert out.splitlines()[-1].startswith("fedray: an actor cannot import"), out
