@@ -18,7 +18,7 @@ test-unit: $(STAMP)  ## The fast tests, without Ray
 check: $(STAMP)  ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
