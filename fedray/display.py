@@ -93,7 +93,7 @@ class Display:
 
     def _on_round(self, **record: Any) -> None:
         self._last |= record["metrics"]
-        self._bytes += record["bytes"]
+        self._bytes += sum(record["bytes"].values())
         self._rate = record["cohort"] / record["seconds"]["train"]
         if self._task is not None:
             self._bar.update(self._task, text=self._numbers())

@@ -24,7 +24,7 @@ Engine = SequentialEngine | VectorisedEngine
 
 
 class BlockTraining:
-    """One block: its sum, its rows of the ledger, its failures.
+    """One block: its part of the sum, its rows of the ledger, its failures.
 
     Args:
         workload: The client side of the experiment.
@@ -32,13 +32,21 @@ class BlockTraining:
         engine: Trains the clients.
         parameters: The round's parameters, shape (P,).
         block: Which clients.
+        total: Where their updates are added.
     """
 
-    def __init__(self, workload: Workload, holdout: Holdout, engine: Engine, parameters: Tensor, block: Block) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        holdout: Holdout,
+        engine: Engine,
+        parameters: Tensor,
+        block: Block,
+        total: RunningSum,
+    ) -> None:
         self._workload, self._holdout, self._engine = workload, holdout, engine
-        self._parameters, self._block = parameters, block
+        self._parameters, self._block, self._sum = parameters, block, total
         num_clients = len(block.clients)
-        self.sum = RunningSum(len(parameters))
         self.failures: dict[int, Failure] = {}
         self.columns: dict[str, Array] = {
             "examples": np.zeros(num_clients, np.int64),
@@ -48,10 +56,11 @@ class BlockTraining:
         }
 
     def run(self) -> None:
-        """Trains all clients of the block."""
+        """Trains all clients of the block and names it in the sum."""
         together = len(self._block.clients) if isinstance(self._engine, VectorisedEngine) else 1
         for start in range(0, len(self._block.clients), together):
             self._train(np.arange(start, min(start + together, len(self._block.clients))))
+        self._sum.name(self._block.index)
 
     def _train(self, places: Ints) -> None:
         """Trains the clients at some places of the block; when that raises, each by itself, to find out whose fault."""
@@ -72,9 +81,7 @@ class BlockTraining:
     def _add(self, places: Ints, shards: Sequence[Shard], trained: Trained) -> None:
         sizes = np.array([len(shard) for shard in shards])
         weights = np.array([weight_of(self._workload.training, int(size)) for size in sizes])
-        encoded, fits = self._workload.ring.encode(trained.delta, torch.from_numpy(weights))
-        usable = fits.numpy()
-        self.sum.add(encoded.sum(dim=0).numpy(), int(weights[usable].sum()), int(usable.sum()))
+        usable = self._sum.add(self._workload.ring, trained.delta, weights)
         for row in np.flatnonzero(~usable):
             client = int(self._block.clients[places[row]])
             self.failures[client] = Failure(fate="rejected", cause=self._why(trained.delta[row], int(weights[row])))

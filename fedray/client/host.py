@@ -83,9 +83,9 @@ class Host:
         began = time.perf_counter()
         if block.round != self._round:
             self._sum, self._round = self._new_sum(), block.round
-        training = BlockTraining(self.workload, self.holdout, self._trainer, as_tensor(parameters), block)
+        vector = as_tensor(parameters)
+        training = BlockTraining(self.workload, self.holdout, self._trainer, vector, block, self._sum)
         training.run()
-        self._sum.include(training.sum.partial(block.index))
         return BlockReport(
             block=block.index,
             start=block.start,

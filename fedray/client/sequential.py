@@ -1,9 +1,10 @@
 """The sequential engine: one client after another, with one module and one flat vector for all of them.
 
-The module's tensors are views of one flat vector, and its gradients of another, so loading the round's parameters is
-one copy, an optimizer step is a few operations whatever the number of layers, and nothing is allocated per client.
+The module's tensors are views of one flat vector, so loading the round's parameters is one copy, and what training
+changed is one subtraction in place. Gradients are used where autograd leaves them: nothing is zeroed, copied or
+gathered between the backward pass and the optimizer's step.
 
-Shapes: P parameters, T of them trainable, N examples.
+Shapes: P parameters, N examples.
 """
 
 import warnings
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fedray import seeds
+from fedray.client.dropout import ClientDropouts, key_dropout
 from fedray.client.trained import Trained
 from fedray.client.training import TrainingConfig, batches
 from fedray.messages import Array, Floats, Ints, Shard
@@ -33,17 +35,13 @@ class SequentialEngine:
 
     def __init__(self, module: nn.Module, task: Task, training: TrainingConfig, seed: int) -> None:
         self.module, self.task, self.training, self.seed = module, task, training, seed
+        self._dropouts = ClientDropouts()
+        key_dropout(module, self._dropouts)
         self.layout = Layout(module)
         self.weights = self.layout.flatten(module)
         self.layout.bind(module, self.weights)
-        self.trainable = self.weights[: self.layout.num_trainable]
-        self.grads = torch.zeros_like(self.trainable)
-        for slot, parameter in zip(self.layout.slots, self._trainable_parameters(), strict=False):
-            parameter.grad = self.grads[slot.start : slot.stop].view(slot.shape)
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._counters = [(b, b.clone()) for b in module.buffers() if not b.is_floating_point()]
-
-    def _trainable_parameters(self) -> list[nn.Parameter]:
-        return [p for p in self.module.parameters() if p.requires_grad]
 
     def load(self, parameters: Tensor) -> None:
         """Sets the module to `parameters`, shape (P,)."""
@@ -59,8 +57,11 @@ class SequentialEngine:
             shards: Each client's examples.
             round: Round number, from 1.
             clients: Client ids, shape (C,).
+
+        Returns:
+            What training gave. The change of a single client is where the engine trains: use it before the next call.
         """
-        delta_CP = torch.empty(len(shards), len(parameters))
+        delta_CP = torch.empty(len(shards), len(parameters)) if len(shards) > 1 else self.weights[None]
         losses, steps = np.zeros(len(shards)), np.zeros(len(shards), np.int64)
         for row, (shard, client) in enumerate(zip(shards, clients.tolist(), strict=True)):
             losses[row], steps[row] = self._train_one(parameters, shard, round, client)
@@ -72,33 +73,36 @@ class SequentialEngine:
         self.load(parameters)
         self.module.train()
         torch.manual_seed(seeds.torch_seed(self.seed, "dropout", round, client))
+        self._dropouts.begin(self.seed, round, client)
         x, y = as_tensor(shard.x), self.task.targets(shard.y)
-        state, lr = self.training.optimizer.start(self.trainable), self.training.lr(round)
+        optimizer, lr = self.training.optimizer, self.training.lr(round)
+        states = [optimizer.start(parameter) for parameter in self._parameters]
         order = batches(self.training, len(shard), self.seed, round, client)
         loss_sum, num_seen = torch.zeros((), dtype=torch.float64), 0
-        for rows in order:
+        for step, rows in enumerate(order):
+            self._dropouts.step(step)
             picked = torch.from_numpy(rows)
-            loss = self._backward(x[picked], y[picked])
-            self._adjust(parameters)
-            self.training.optimizer.step(self.trainable, self.grads, state, lr)
-            loss_sum += loss.detach().double() * len(rows)
+            loss = self.task.loss(self.module(x[picked]), y[picked])
+            gradients = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
+            with torch.no_grad():
+                self._adjust(gradients, parameters)
+                for parameter, gradient, state in zip(self._parameters, gradients, states, strict=True):
+                    optimizer.step(parameter, gradient, state, lr)
+                loss_sum += loss.double() * len(rows)
             num_seen += len(rows)
         return float(loss_sum) / num_seen, len(order)
 
-    def _backward(self, x: Tensor, y: Tensor) -> Tensor:
-        self.grads.zero_()
-        loss = self.task.loss(self.module(x), y)
-        loss.backward()
-        return loss
-
-    @torch.no_grad()
-    def _adjust(self, parameters: Tensor) -> None:
+    def _adjust(self, gradients: Sequence[Tensor], parameters: Tensor) -> None:
         """FedProx's pull towards the round's parameters, then clipping."""
         if self.training.proximal:
-            self.grads.add_(self.trainable - parameters[: len(self.trainable)], alpha=self.training.proximal)
+            for slot, weight, gradient in zip(self.layout.slots, self._parameters, gradients, strict=False):
+                start = parameters[slot.start : slot.stop].view(slot.shape)
+                gradient.add_(weight - start, alpha=self.training.proximal)
         if self.training.clip_norm is not None:
-            norm = torch.linalg.vector_norm(self.grads)
-            self.grads.mul_((self.training.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+            norm = torch.nn.utils.get_total_norm(gradients)
+            factor = (self.training.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(factor)
 
 
 def as_tensor(values: Floats | Array) -> Tensor:

@@ -110,6 +110,7 @@ def advance(strategy: Strategy, state: ServerState, delta: Array, num_trainable:
     """
     before = state.parameters.astype(np.float64)
     weights, slots = strategy.step(before[:num_trainable], delta[:num_trainable], state.slots)
-    rest = before[num_trainable:] + delta[num_trainable:]
-    parameters = np.concatenate([weights, rest]).astype(np.float32)
+    parameters = np.empty_like(state.parameters)
+    parameters[:num_trainable] = weights
+    parameters[num_trainable:] = before[num_trainable:] + delta[num_trainable:]
     return ServerState(round=state.round + 1, parameters=parameters, slots=slots)

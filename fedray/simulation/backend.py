@@ -23,7 +23,8 @@ class CohortResult:
         partial: The sum of all usable updates.
         reports: One for each block, in any order.
         seconds: Wall time by step: "put", "train", "aggregate".
-        num_bytes: Bytes that went to hosts and came back.
+        num_bytes: "put": bytes of parameters that went to hosts; "aggregate": bytes of sums that came back.
+        slots: Hosts that train at once.
         attempts: Blocks that were trained more than once: position of their first client in the cohort to times.
         deaths: Hosts that died and were replaced.
     """
@@ -31,9 +32,23 @@ class CohortResult:
     partial: Partial
     reports: list[BlockReport]
     seconds: dict[str, float]
-    num_bytes: int = 0
+    num_bytes: dict[str, int]
     attempts: dict[int, int] = field(default_factory=dict[int, int])
     deaths: int = 0
+    slots: int = 1
+
+
+class Answers(Protocol):
+    """Answers of hosts, some of which may not be there yet."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether all are there."""
+        ...
+
+    def wait(self) -> list[Any]:
+        """All answers, in the order of what was asked."""
+        ...
 
 
 class Backend(Protocol):
@@ -49,13 +64,28 @@ class Backend(Protocol):
         """
         ...
 
-    def map(self, method: str, parameters: Floats, items: Sequence[Any]) -> list[Any]:
-        """Calls a method of `Host` with the parameters and each item; answers in the order of the items."""
+    def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> Answers:
+        """Calls a method of `Host` with the parameters and each item.
+
+        A backend may put this off until hosts have nothing to train, also beyond the next `run_cohort`.
+        """
         ...
 
     def close(self) -> None:
         """Frees what the backend started."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Answers that are there."""
+
+    answers: list[Any]
+    ready: bool = True
+
+    def wait(self) -> list[Any]:
+        """All of them."""
+        return self.answers
 
 
 class SerialBackend:
@@ -80,15 +110,16 @@ class SerialBackend:
                 on_report(reports[-1])
         partial = self._host.collect(blocks[0].round)
         seconds = {"train": sum(report.seconds for report in reports)}
-        return CohortResult(partial=partial, reports=reports, seconds=seconds)
+        moved = {"put": parameters.nbytes, "aggregate": partial.total.nbytes}
+        return CohortResult(partial=partial, reports=reports, seconds=seconds, num_bytes=moved)
 
-    def map(self, method: str, parameters: Floats, items: Sequence[Any]) -> list[Any]:
+    def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> "Answered":
         answers: list[Any] = []
         with torch.random.fork_rng(devices=[]):
             for item in items:
                 self._watch.check()
                 answers.append(getattr(self._host, method)(parameters, item))
-        return answers
+        return Answered(answers)
 
     def close(self) -> None:
         torch.set_num_threads(self._threads)

@@ -43,7 +43,7 @@ def run(plan: Plan, data: FederatedData, backend: Backend, parameters: Floats, w
 
 def _train(backend: Backend, plan: Plan, parameters: Floats, groups: list[Ints], passes: int) -> Metrics:
     jobs = [Alone(clients=clients, epochs=passes) for clients in groups]
-    answers: list[Evaluated] = backend.map("train_alone", parameters, jobs)
+    answers: list[Evaluated] = backend.ask("train_alone", parameters, jobs).wait()
     rows = [named("test", plan.workload.task, answer.stats) for answer in answers]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 

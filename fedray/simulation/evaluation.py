@@ -1,7 +1,5 @@
 """Evaluation of the federation's model: centrally, and by the clients."""
 
-from typing import Any
-
 import numpy as np
 
 from fedray import seeds
@@ -12,7 +10,7 @@ from fedray.errors import ClientError
 from fedray.messages import Array, Failure, Ints, Stats
 from fedray.models.tasks import Task, merge
 from fedray.server.strategy import ServerState
-from fedray.simulation.backend import Backend
+from fedray.simulation.backend import Answers, Backend
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import RunFolder
 
@@ -20,7 +18,7 @@ _CLIENTS_AT_ONCE = 32
 
 
 class Evaluations:
-    """Decides what is evaluated after a round, and puts the answers together in an order of their own.
+    """Decides what is evaluated after a round.
 
     Args:
         plan: The experiment.
@@ -34,54 +32,25 @@ class Evaluations:
         test = data.test()
         self.num_test = 0 if test is None else len(test)
 
-    def due(self, state: ServerState, folder: RunFolder) -> dict[str, float]:
-        """Metrics after a round, by name; clients' own go to the folder too."""
-        metrics: dict[str, float] = {}
+    def begin(self, state: ServerState) -> "Evaluating":
+        """Has evaluated what is due after a round, without waiting for it."""
+        test = clients = None
         if self.num_test and self._is_due(state.round, self.plan.evaluation.every):
-            metrics |= self.test(state)
+            test = self.backend.ask("evaluate_test", state.parameters, self._chunks())
         if self.plan.evaluation.clients and self._is_due(state.round, self.plan.evaluation.clients_every):
-            found, columns = self.clients(state, folder)
-            if columns:
-                folder.evaluations.append(state.round, columns)
-            metrics |= found
-        return metrics
+            clients = self.backend.ask("evaluate_clients", state.parameters, self._groups(state.round))
+        return Evaluating(self.plan, state.round, test, clients)
 
     def _is_due(self, round: int, every: int) -> bool:
         return round % every == 0 or round == self.plan.rounds
-
-    def test(self, state: ServerState) -> dict[str, float]:
-        """Metrics on the central test set: "test/loss" and so on."""
-        answers: list[Evaluated] = self.backend.map("evaluate_test", state.parameters, self._chunks())
-        return named("test", self.plan.workload.task, merge(*(answer.stats for answer in answers)))
 
     def _chunks(self) -> list[Chunk]:
         size = self.plan.evaluation.batch_size
         return [Chunk(start=i, stop=min(i + size, self.num_test)) for i in range(0, self.num_test, size)]
 
-    def clients(self, state: ServerState, folder: RunFolder) -> tuple[dict[str, float], dict[str, Array]]:
-        """Metrics over clients' own examples ("clients/..."), and a row for each client.
-
-        Raises:
-            ClientError: A client could not evaluate, and `failures.client_error` is abort.
-        """
-        chosen = self._choose(state.round)
-        groups: list[Any] = [chosen[i : i + _CLIENTS_AT_ONCE] for i in range(0, len(chosen), _CLIENTS_AT_ONCE)]
-        answers: list[Evaluated] = self.backend.map("evaluate_clients", state.parameters, groups)
-        self._judge({client: f for a in answers for client, f in a.failures.items()}, state.round, folder)
-        answers = [answer for answer in answers if answer.columns]
-        if not answers:
-            return {}, {}
-        columns = {name: np.concatenate([a.columns[name] for a in answers]) for name in answers[0].columns}
-        task = self.plan.workload.task
-        columns[task.headline] = task.client_metric(columns)
-        metrics = named("clients", task, merge(*(answer.stats for answer in answers)))
-        return metrics | spread(task, columns[task.headline]), columns
-
-    def _judge(self, failures: dict[int, Failure], round: int, folder: RunFolder) -> None:
-        for client, failure in sorted(failures.items()):
-            folder.write_error(round, client, failure.details)
-            if self.plan.failures.client_error == "abort":
-                raise ClientError(client, round, failure.cause, failure.details)
+    def _groups(self, round: int) -> list[Ints]:
+        chosen = self._choose(round)
+        return [chosen[i : i + _CLIENTS_AT_ONCE] for i in range(0, len(chosen), _CLIENTS_AT_ONCE)]
 
     def _choose(self, round: int) -> Ints:
         wanted = self.plan.evaluation.clients
@@ -89,6 +58,65 @@ class Evaluations:
             return np.arange(self.num_clients)
         draw = seeds.generator(self.plan.workload.seed, "evaluation", round)
         return np.sort(draw.choice(self.num_clients, wanted, replace=False, shuffle=False))
+
+
+class Evaluating:
+    """The evaluation after one round, which may still go on.
+
+    Args:
+        plan: The experiment.
+        round: The round.
+        test: Statistics of the parts of the test set, where that is due.
+        clients: Statistics of the clients, where that is due.
+    """
+
+    def __init__(self, plan: Plan, round: int, test: Answers | None, clients: Answers | None) -> None:
+        self._plan, self._round, self._test, self._clients = plan, round, test, clients
+
+    @property
+    def ready(self) -> bool:
+        """Whether `finish` need not wait."""
+        return all(answers is None or answers.ready for answers in (self._test, self._clients))
+
+    def wait(self) -> None:
+        """Waits for all answers."""
+        for answers in (self._test, self._clients):
+            if answers is not None:
+                answers.wait()
+
+    def finish(self, folder: RunFolder) -> dict[str, float]:
+        """Metrics by name: "test/loss", "clients/accuracy" and so on; a row for each client goes to the folder.
+
+        Raises:
+            ClientError: A client could not evaluate, and `failures.client_error` is abort.
+        """
+        metrics: dict[str, float] = {}
+        if self._test is not None:
+            answers: list[Evaluated] = self._test.wait()
+            metrics |= named("test", self._plan.workload.task, merge(*(answer.stats for answer in answers)))
+        if self._clients is not None:
+            found, columns = self._by_clients(self._clients.wait(), folder)
+            if columns:
+                folder.evaluations.append(self._round, columns)
+            metrics |= found
+        return metrics
+
+    def _by_clients(self, answers: list[Evaluated], folder: RunFolder) -> tuple[dict[str, float], dict[str, Array]]:
+        self._judge({client: f for a in answers for client, f in a.failures.items()}, folder)
+        answers = [answer for answer in answers if answer.columns]
+        if not answers:
+            return {}, {}
+        columns = {name: np.concatenate([a.columns[name] for a in answers]) for name in answers[0].columns}
+        task = self._plan.workload.task
+        columns[task.headline] = task.client_metric(columns)
+        metrics = named("clients", task, merge(*(answer.stats for answer in answers)))
+        return metrics | spread(task, columns[task.headline]), columns
+
+    def _judge(self, failures: dict[int, Failure], folder: RunFolder) -> None:
+        for client, failure in sorted(failures.items()):
+            folder.write_error(self._round, client, failure.details)
+            if self._plan.failures.client_error == "abort":
+                raise ClientError(client, self._round, failure.cause, failure.details)
 
 
 def named(prefix: str, task: Task, stats: Stats) -> dict[str, float]:

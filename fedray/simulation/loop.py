@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import psutil
@@ -18,14 +20,47 @@ from fedray.simulation import ledger as ledgers
 from fedray.simulation.backend import Backend, CohortResult
 from fedray.simulation.blocks import form
 from fedray.simulation.checkpoint import Checkpoints, digest
-from fedray.simulation.evaluation import Evaluations
+from fedray.simulation.evaluation import Evaluating, Evaluations
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import Record, RunFolder
+from fedray.simulation.saving import Saving
 from fedray.simulation.watch import Watch
+
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trained:
+    """A round whose evaluation may still go on, behind the training of the next.
+
+    Attributes:
+        state: After the round.
+        fingerprint: Its digest, being computed.
+        ledger: What became of each client.
+        result: What the backend gave.
+        evaluating: Its evaluation.
+        seconds: Wall seconds of the round by step.
+    """
+
+    state: ServerState
+    fingerprint: Future[str]
+    ledger: ledgers.Ledger
+    result: CohortResult
+    evaluating: Evaluating
+    seconds: Seconds
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be recorded without waiting."""
+        return self.fingerprint.done() and self.evaluating.ready
 
 
 class Simulation:
-    """Runs the rounds of one experiment, from the newest checkpoint on where there is one.
+    """Runs the rounds of a plan on a backend, from the newest checkpoint where there is one.
+
+    What the next round does not wait for stays off its path: digests and checkpoints are made by threads, evaluation by
+    hosts with nothing to train. A round is recorded when its evaluation is there, at the latest after the next round's
+    training; a run that breaks off before goes on from the last recorded round.
 
     Args:
         plan: The experiment.
@@ -42,7 +77,8 @@ class Simulation:
         self.layout = Layout(self.module)
         self.evaluations = Evaluations(plan, data, backend)
         self.checkpoints = Checkpoints(folder.path / "checkpoint", plan.checkpoint.keep)
-        self._seconds: dict[str, float] = {}
+        self._seconds: Seconds = {}
+        self._trained: _Trained | None = None
         self._saved_at = time.monotonic()
 
     def start(self) -> ServerState:
@@ -57,50 +93,104 @@ class Simulation:
         """All rounds after `state`.
 
         Raises:
-            Interrupted: Somebody asked to stop; the last whole round is saved.
+            Interrupted: Somebody asked to stop; the last recorded round is saved.
             ClientError: A client gave no usable update, and the settings say to end the run.
         """
-        try:
-            while state.round < self.plan.rounds:
-                self.watch.check()
-                state = self.run_round(state)
-                if time.monotonic() - self._saved_at >= self.plan.checkpoint.every_s:
-                    self.save(state)
-        finally:
-            self.save(state)
+        self._recorded, self._ended = state, time.perf_counter()
+        with ThreadPoolExecutor(1, "fedray-digest") as self._digests, ThreadPoolExecutor(1, "fedray-save") as saver:
+            self._saving = Saving(saver)
+            try:
+                while state.round < self.plan.rounds:
+                    self.watch.check()
+                    state = self._run_round(state)
+                self._settle_last()
+            finally:
+                if self._trained is not None and self._trained.evaluating.ready:
+                    self._settle()
+                self._save()
+                self._saving.wait()
         return state
 
-    def run_round(self, state: ServerState) -> ServerState:
+    def _run_round(self, state: ServerState) -> ServerState:
         """One round: state in, state out."""
-        plan, round, began = self.plan, state.round + 1, time.perf_counter()
-        self._seconds = {}
+        plan, round = self.plan, state.round + 1
         with self._clock("sample"):  # 1. choose the cohort
             cohort = choose(plan.cohort, self.sizes, plan.workload.seed, round)
         with self._clock("schedule"):  # 2. cut it into blocks
             blocks = form(cohort, self.sizes, plan.block_size, round)
         result = self.backend.run_cohort(state.parameters, blocks, self._count(round))  # 3. train and aggregate
-        self._seconds.update(result.seconds)
+        self._seconds |= result.seconds
+        self._settle_clocked()
         with self._clock("record"):  # 4. close the ledger, decide about failures
             ledger = ledgers.close(blocks, result.reports, result.attempts)
             self._write_errors(ledger, round)
             ledgers.judge(ledger, plan.failures, round)
         with self._clock("server"):  # 6. strategy step, digest
             state = self._step(state, result.partial)
-            fingerprint = digest(state)
-        with self._clock("evaluate"):  # 7. evaluate when due, record
-            metrics = {"train/loss": ledger.loss, **self.evaluations.due(state, self.folder)}
-        seconds = {**self._seconds, "round": time.perf_counter() - began}
-        self._record(state, fingerprint, ledger, result, metrics, seconds)
+            fingerprint = self._digests.submit(digest, state)
+        with self._clock("evaluate"):  # 7. evaluate when due
+            evaluating = self.evaluations.begin(state)
+        self._trained = _Trained(
+            state=state,
+            fingerprint=fingerprint,
+            ledger=ledger,
+            result=result,
+            evaluating=evaluating,
+            seconds=self._end_round(),
+        )
+        if self._trained.ready:
+            self._settle_clocked()
         return state
+
+    def _end_round(self) -> Seconds:
+        """The seconds of the round that ends here; what follows is part of the next."""
+        now = time.perf_counter()
+        seconds, self._seconds = {**self._seconds, "round": now - self._ended}, {}
+        self._ended = now
+        return seconds
+
+    def _settle_clocked(self) -> None:
+        """Records the round before, on the path of this one."""
+        if self._trained is None:
+            return
+        with self._clock("evaluate"):
+            self._trained.evaluating.wait()
+        with self._clock("record"):
+            self._settle()
+        with self._clock("checkpoint"):
+            if time.monotonic() - self._saved_at >= self.plan.checkpoint.every_s:
+                self._save()
+
+    def _settle_last(self) -> None:
+        """Waits for the last round's evaluation, which is part of that round: no other comes."""
+        if self._trained is not None:
+            began = time.perf_counter()
+            self._trained.evaluating.wait()
+            waited, seconds = time.perf_counter() - began, self._trained.seconds
+            seconds["evaluate"] += waited
+            seconds["round"] += waited
+
+    def _settle(self) -> None:
+        """Records the round before; takes no time to speak of once its evaluation is there."""
+        assert self._trained is not None  # the callers look
+        trained, self._trained = self._trained, None
+        metrics = {"train/loss": trained.ledger.loss, **trained.evaluating.finish(self.folder)}
+        self._record(trained, metrics)
+        self._recorded = trained.state
 
     def _step(self, state: ServerState, partial: Partial) -> ServerState:
         mean = self.plan.workload.ring.mean(partial)
         return advance(self.plan.strategy, state, mean, self.layout.num_trainable)
 
-    def save(self, state: ServerState) -> None:
-        """A checkpoint of `state`, after everything up to its round is on the disk."""
-        self.folder.flush(state.round)
-        self.checkpoints.save(state)
+    def _save(self) -> None:
+        """A checkpoint of the last recorded round, after everything up to it is on the disk."""
+        state, write = self._recorded, self.folder.flush(self._recorded.round)
+
+        def save() -> None:
+            write()
+            self.checkpoints.save(state)
+
+        self._saving.begin(save)
         self._saved_at = time.monotonic()
 
     def _count(self, round: int):
@@ -110,6 +200,8 @@ class Simulation:
             nonlocal done
             done += len(report.columns["examples"])
             self.watch.tell("block", round=round, clients=done, cohort=self.plan.cohort_size)
+            if self._trained is not None and self._trained.ready:
+                self._settle()  # hidden behind the training
 
         return count
 
@@ -119,34 +211,30 @@ class Simulation:
             if failure.details:
                 self.folder.write_error(round, client, failure.details)
 
-    def _record(
-        self,
-        state: ServerState,
-        fingerprint: str,
-        ledger: ledgers.Ledger,
-        result: CohortResult,
-        metrics: dict[str, float],
-        seconds: dict[str, float],
-    ) -> None:
-        memory = {
-            "driver": psutil.Process().memory_info().rss,
-            "host": max(report.memory_bytes for report in result.reports),
-        }
+    def _record(self, trained: _Trained, metrics: dict[str, float]) -> None:
+        ledger, result, reports = trained.ledger, trained.result, trained.result.reports
         record: Record = {
-            "round": state.round,
+            "round": trained.state.round,
             "time": time.time(),
-            "digest": fingerprint,
+            "digest": trained.fingerprint.result(),
             "cohort": int(sum(ledger.fates.values())),
             "examples": int(ledger.columns["examples"].sum()),
             "weight": result.partial.weight,
             "fates": ledger.fates,
             "deaths": result.deaths,
-            "seconds": seconds,
+            "seconds": trained.seconds,
             "bytes": result.num_bytes,
-            "memory_bytes": memory,
+            "slots": result.slots,
+            "blocks": len(reports),
+            "busy_s": sum(report.seconds for report in reports),
+            "longest_block_s": max(report.seconds for report in reports),
+            "memory_bytes": {
+                "driver": psutil.Process().memory_info().rss,
+                "host": max(report.memory_bytes for report in reports),
+            },
             "metrics": {name: float(value) for name, value in metrics.items() if np.isfinite(value)},
         }
-        self.folder.clients.append(state.round, ledger.columns)
+        self.folder.clients.append(trained.state.round, ledger.columns)
         self.folder.append("rounds", record)
         self.watch.tell("round", rounds=self.plan.rounds, **record)
 

@@ -1,6 +1,7 @@
 """A table that grows by parts: each part a Parquet file written whole, all of them one file at the end."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,14 @@ class PartTable:
         length = len(next(iter(columns.values())))
         self._rows.append((round, pa.table({"round": np.full(length, round, np.int32), **columns})))
 
-    def flush(self, round: int) -> None:
-        """Writes all rows up to a round as one part, named after it; rows of a round that broke off stay out."""
+    def flush(self, round: int) -> Callable[[], None]:
+        """Takes all rows up to a round; what is given back writes them as one part, named after the round.
+
+        Rows of a round that broke off stay out.
+        """
         rows = [table for row_round, table in self._rows if row_round <= round]
         self._rows = []
-        if rows:
-            self._write(round, pa.concat_tables(rows))
+        return lambda: self._write(round, pa.concat_tables(rows)) if rows else None
 
     def _write(self, round: int, rows: pa.Table) -> None:
         with replacing(self._parts / f"part-{round:08d}.parquet") as temporary:

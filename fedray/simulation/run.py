@@ -99,7 +99,7 @@ def _summary(plan: Plan, state: ServerState, folder: RunFolder, compared: dict[s
         "baselines": compared,
         "seconds": {"rounds": wall, "train": train},
         "clients_per_s": sum(record["cohort"] for record in rounds) / train if train else None,
-        "bytes": sum(record["bytes"] for record in rounds),
+        "bytes": sum(sum(record["bytes"].values()) for record in rounds),
         "memory_bytes": {
             who: max(record["memory_bytes"][who] for record in rounds) for who in rounds[0]["memory_bytes"]
         },

@@ -20,7 +20,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,19 @@ class RunFolder:
                 ) from None
         return records
 
-    def flush(self, round: int) -> None:
-        """Brings everything up to a round to the disk, before the checkpoint of that round is written."""
-        self.clients.flush(round)
-        self.evaluations.flush(round)
+    def flush(self, round: int) -> Callable[[], None]:
+        """Takes everything up to a round; what is given back brings it to the disk, before the round's checkpoint."""
+        tables = [self.clients.flush(round), self.evaluations.flush(round)]
         path = self.path / "rounds.jsonl"
-        if path.exists():
-            with disk_errors(path), path.open("a", encoding="utf-8") as file:
-                os.fsync(file.fileno())
+
+        def write() -> None:
+            for table in tables:
+                table()
+            if path.exists():
+                with disk_errors(path), path.open("a", encoding="utf-8") as file:
+                    os.fsync(file.fileno())
+
+        return write
 
     def truncate(self, round: int) -> None:
         """Drops all records after a round, and the half line that a killed process may have left."""

@@ -9,11 +9,10 @@ from fedray.messages import Partial
 
 
 def one(update: torch.Tensor, weight: int, ring: Ring, block: int) -> Partial:
-    encoded, fits = ring.encode(update[None], torch.tensor([weight]))
-    assert bool(fits[0])
     total = RunningSum(len(update))
-    total.add(encoded[0].numpy(), weight)
-    return total.partial(block)
+    assert total.add(ring, update[None], np.array([weight])).all()
+    total.name(block)
+    return total.partial()
 
 
 def test_encode_is_exact_to_half_a_unit():
@@ -52,9 +51,7 @@ def test_mean_is_as_good_as_float64():
     generator = torch.Generator().manual_seed(0)
     updates, weights = torch.randn(500, 40, generator=generator) * 0.01, torch.arange(1, 501)
     ring, total = Ring(fraction_bits=30, cohort=500), RunningSum(40)
-    encoded, _ = ring.encode(updates, weights)
-    for row, weight in zip(encoded, weights.tolist(), strict=True):
-        total.add(row.numpy(), weight)
+    assert total.add(ring, updates, weights.numpy()).all()
     exact = np.average(updates.double().numpy(), axis=0, weights=weights.numpy())
     assert np.abs(ring.mean(total.partial()) - exact).max() < 2e-12
     floats = (updates * weights[:, None]).sum(0).numpy() / weights.sum().numpy()
@@ -68,6 +65,21 @@ def test_update_that_does_not_fit_is_refused_and_the_others_are_not(bad: float):
     encoded, fits = Ring(fraction_bits=30, cohort=3).encode(updates, torch.tensor([1, 2, 3]))
     assert fits.tolist() == [True, False, True]
     assert encoded.tolist() == [[2**30] * 4, [0] * 4, [3 * 2**30] * 4]
+
+
+@pytest.mark.parametrize("largest", [1e-3, 1e5, 1e8])  # in the fast path, across it and beyond it
+@pytest.mark.parametrize("clients", [1, 3])
+def test_adding_is_encoding_and_summing(largest: float, clients: int):
+    generator = torch.Generator().manual_seed(0)
+    updates = torch.randn(clients, 150_001, generator=generator) * largest / 5
+    updates[-1, 7], weights = float("nan"), torch.arange(3, 3 + clients)
+    ring, total = Ring(fraction_bits=20, cohort=50), torch.ones(150_001, dtype=torch.int64)
+    encoded, fits = ring.encode(updates, weights)
+    assert fits.tolist() == [True] * (clients - 1) + [False]
+    assert torch.equal(ring.add(updates, weights, total), fits)
+    assert torch.equal(total, encoded.sum(dim=0) + 1)
+    exact = (updates.double() * weights[:, None].double() * 2.0**20).round()
+    assert torch.equal(encoded[fits], exact[fits].to(torch.int64))
 
 
 @pytest.mark.parametrize("cohort", [1, 2, 3, 7, 1000, 10**6, 2**20])

@@ -82,7 +82,7 @@ def test_truncate_drops_what_came_after(folder: RunFolder):
     for round in (1, 2, 3, 4):
         folder.append("rounds", {"round": round})
         add(folder.clients, round)
-        folder.flush(round)
+        folder.flush(round)()
     (folder.path / "summary.json").write_text("{}")
     folder.truncate(2)
     assert [record["round"] for record in folder.lines("rounds")] == [1, 2]
@@ -95,18 +95,18 @@ def test_truncate_drops_what_came_after(folder: RunFolder):
 
 def test_rows_of_a_round_that_broke_off_are_not_flushed(folder: RunFolder):
     add(folder.clients, 1, 2)
-    folder.flush(1)
+    folder.flush(1)()
     assert rounds(folder.clients) == [1]
     add(folder.clients, 2)
-    folder.flush(2)
+    folder.flush(2)()
     assert rounds(folder.clients) == [1, 2]
 
 
 def test_truncate_within_a_part_keeps_its_beginning(folder: RunFolder):
     add(folder.clients, 1, 2)
-    folder.flush(2)
+    folder.flush(2)()
     add(folder.clients, 3, 4, 5)
-    folder.flush(5)
+    folder.flush(5)()
     folder.truncate(4)
     assert rounds(folder.clients) == [1, 2, 3, 4]
     folder.truncate(2)
@@ -115,15 +115,15 @@ def test_truncate_within_a_part_keeps_its_beginning(folder: RunFolder):
 
 def test_finished_table_is_one_file_and_can_go_on(folder: RunFolder):
     add(folder.clients, 1)
-    folder.flush(1)
+    folder.flush(1)()
     add(folder.clients, 2, 3)
-    folder.flush(3)
+    folder.flush(3)()
     folder.finish()
     assert sorted(p.name for p in folder.path.iterdir() if "clients" in p.name) == ["clients.parquet"]
     assert rounds(folder.clients) == [1, 2, 3]
     folder.truncate(2)  # a checkpoint before the end is all that was valid
     add(folder.clients, 3, 4)
-    folder.flush(4)
+    folder.flush(4)()
     assert rounds(folder.clients) == [1, 2, 3, 4]
     folder.finish()
     assert rounds(RunFolder(folder.path).clients) == [1, 2, 3, 4]
@@ -131,10 +131,10 @@ def test_finished_table_is_one_file_and_can_go_on(folder: RunFolder):
 
 def test_crash_while_the_parts_are_put_together_counts_no_row_twice(folder: RunFolder):
     add(folder.clients, 1)
-    folder.flush(1)
+    folder.flush(1)()
     part = (folder.path / "clients" / "part-00000001.parquet").read_bytes()
     add(folder.clients, 2)
-    folder.flush(2)
+    folder.flush(2)()
     folder.finish()
     (folder.path / "clients").mkdir()
     (folder.path / "clients" / "part-00000001.parquet").write_bytes(part)
@@ -145,7 +145,7 @@ def test_crash_while_the_parts_are_put_together_counts_no_row_twice(folder: RunF
 
 def test_crash_while_a_part_is_written_leaves_no_obstacle(folder: RunFolder):
     add(folder.clients, 1)
-    folder.flush(1)
+    folder.flush(1)()
     (folder.path / "clients" / ".part-00000002.parquet.12ab.tmp").write_bytes(b"PAR1")
     folder.finish()
     assert rounds(folder.clients) == [1]
@@ -154,7 +154,7 @@ def test_crash_while_a_part_is_written_leaves_no_obstacle(folder: RunFolder):
 
 def test_damaged_part_is_one_sentence(folder: RunFolder):
     add(folder.clients, 1)
-    folder.flush(1)
+    folder.flush(1)()
     (folder.path / "clients" / "part-00000001.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(RunFolderError, match=r"part-00000001\.parquet is damaged"):
         folder.clients.read()
@@ -164,7 +164,7 @@ def test_folder_whose_name_looks_like_a_partition_adds_no_column(tmp_path: Path)
     table = PartTable(tmp_path / "lr=0.1", "clients")
     (tmp_path / "lr=0.1").mkdir()
     add(table, 1)
-    table.flush(1)
+    table.flush(1)()
     table.finish()
     assert table.read().column_names == ["round", "client", "fate"]
 

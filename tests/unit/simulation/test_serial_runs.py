@@ -272,7 +272,7 @@ def test_central_baseline_is_one_client_with_all_examples(tmp_path: Path):
     module = build(run.plan.workload.model, run.plan.workload.spec, 0)
     start = Layout(module).flatten(module).numpy()
     backend = SerialBackend(run.plan.workload, run.data, Watch())
-    two = backend.map("train_alone", start, [Alone(clients=np.array([1, 2]), epochs=2)] * 2)
+    two = backend.ask("train_alone", start, [Alone(clients=np.array([1, 2]), epochs=2)] * 2).wait()
     assert two[0].stats["loss_sum"] == two[1].stats["loss_sum"]
     backend.close()
 

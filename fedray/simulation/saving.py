@@ -1,0 +1,35 @@
+"""Saving beside the rounds: one save at a time, and none of them fails unnoticed."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+
+
+class Saving:
+    """The save that goes on, if one does.
+
+    Args:
+        executor: Runs it.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._current: Future[None] | None = None
+
+    def begin(self, save: Callable[[], None]) -> None:
+        """Begins a save when the one before has ended.
+
+        Raises:
+            Exception: What the one before raised.
+        """
+        self.wait()
+        self._current = self._executor.submit(save)
+
+    def wait(self) -> None:
+        """Waits for the save that goes on.
+
+        Raises:
+            Exception: What it raised.
+        """
+        current, self._current = self._current, None
+        if current is not None:
+            current.result()
