@@ -199,7 +199,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         spec=data.spec,
         task=make_task(experiment.task, data.spec),
         training=training,
-        engine=choose(module, training, holdout.sizes),
+        engine=choose(module, training, holdout.sizes, data.spec),
         ring=Ring(fraction_bits=experiment.ring.fraction_bits, cohort=cohort_size),
         seed=experiment.seed,
         holdout=experiment.evaluation.holdout,
@@ -213,7 +213,9 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         num_clients=data.num_clients,
         cohort=experiment.cohort,
         cohort_size=cohort_size,
-        block_size=experiment.blocks.resolve(cohort_size, workload.engine.name),
+        block_size=experiment.blocks.resolve(
+            cohort_size, workload.engine.name, training.passes(float(np.mean(holdout.sizes)))
+        ),
         strategy=strategy,
         evaluation=experiment.evaluation,
         checkpoint=experiment.checkpoint,

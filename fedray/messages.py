@@ -3,6 +3,7 @@
 Shapes: C clients of a block, N examples of a shard, P parameters.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,6 +53,35 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """The examples of several clients in shared arrays, for training them together.
+
+    Attributes:
+        x: Features that hold all of the examples, perhaps among others, float32, shape (M, *features).
+        y: Their labels or targets, shape (M,).
+        rows: Where in `x` and `y` the examples are, one client after another, shape (N,).
+        sizes: Examples of each client, shape (C,).
+    """
+
+    x: Array
+    y: Array
+    rows: Ints
+    sizes: Ints
+
+    @staticmethod
+    def of(shards: Sequence[Shard]) -> "Joined":
+        """The examples of some shards."""
+        x, y = (np.concatenate(parts) for parts in zip(*((shard.x, shard.y) for shard in shards), strict=True))
+        return Joined(x=x, y=y, rows=np.arange(len(y)), sizes=np.array([len(shard) for shard in shards]))
+
+    def part(self, start: int, stop: int) -> "Joined":
+        """The examples of the clients at some positions."""
+        ends = np.concatenate([[0], np.cumsum(self.sizes)])
+        rows = self.rows[ends[start] : ends[min(stop, len(self.sizes))]]
+        return Joined(x=self.x, y=self.y, rows=rows, sizes=self.sizes[start:stop])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,11 @@ def words(keys_C: Words, num: int) -> Words:
     return _mix(keys_C[:, None] + counter[None, :])
 
 
+def split(keys_C: Words, index: int) -> Words:
+    """Keys of streams derived from each stream, one for every index >= 0, shape (C,)."""
+    return _mix(keys_C + np.uint64((index + 1) * int(_GOLDEN) % 2**64))
+
+
 def uniforms(keys_C: Words, num: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), shape (C, num)."""
     return (words(keys_C, num) >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -71,8 +76,8 @@ def bells(keys_C: Words, num: int) -> NDArray[np.float32]:
 
 
 def permutations(keys_C: Words, num: int) -> NDArray[np.int64]:
-    """A random order of `num` things for each stream, shape (C, num)."""
-    return np.argsort(words(keys_C, num), axis=1, kind="stable")
+    """A random order of `num` things for each stream, shape (C, num): there is only one, as no word comes twice."""
+    return np.argsort(words(keys_C, num), axis=1)
 
 
 def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.random.Generator:

@@ -88,11 +88,12 @@ class Ring:
 
     def decode(self, total_P: Ints) -> Array:
         """A sum of encoded updates as float64, shape (P,)."""
-        return total_P / 2.0**self.fraction_bits
+        return total_P * 2.0**-self.fraction_bits
 
     def mean(self, partial: Partial) -> Array:
         """The weighted mean of all updates in `partial`, float64, shape (P,): formed once, at the root."""
-        return partial.total / (partial.weight * 2.0**self.fraction_bits)
+        total = torch.tensor(partial.total, dtype=torch.float64)
+        return total.mul_(1.0 / (partial.weight * 2.0**self.fraction_bits)).numpy()
 
     def largest(self, weight: int) -> float:
         """The largest change of one parameter that an update of this weight can carry."""

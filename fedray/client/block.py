@@ -4,7 +4,6 @@ Shapes: C clients trained together, P parameters.
 """
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from fedray.client.training import weight_of
 from fedray.client.vectorised import VectorisedEngine
 from fedray.client.workload import Workload
 from fedray.data.holdout import Holdout
-from fedray.messages import Array, Block, Failure, Ints, Shard
+from fedray.messages import Array, Block, Failure, Ints
 
 Engine = SequentialEngine | VectorisedEngine
 
@@ -66,8 +65,7 @@ class BlockTraining:
         """Trains the clients at some places of the block; when that raises, each by itself, to find out whose fault."""
         began, clients = time.perf_counter(), self._block.clients[places]
         try:
-            shards = self._holdout.train_shards(clients)
-            trained = self._engine.train(self._parameters, shards, self._block.round, clients)
+            trained = self._trained(clients)
         except Exception as error:
             if len(places) == 1:
                 self.failures[int(clients[0])] = failed(error)
@@ -75,11 +73,17 @@ class BlockTraining:
                 for place in places:
                     self._train(np.array([place]))
             return
-        self._add(places, shards, trained)
+        self._add(places, trained)
         self.columns["seconds"][places] = (time.perf_counter() - began) / len(places)
 
-    def _add(self, places: Ints, shards: Sequence[Shard], trained: Trained) -> None:
-        sizes = np.array([len(shard) for shard in shards])
+    def _trained(self, clients: Ints) -> Trained:
+        if isinstance(self._engine, VectorisedEngine):
+            joined = self._holdout.train_joined(clients)
+            return self._engine.train(self._parameters, joined, self._block.round, clients)
+        return self._engine.train(self._parameters, self._holdout.train_shards(clients), self._block.round, clients)
+
+    def _add(self, places: Ints, trained: Trained) -> None:
+        sizes = self._holdout.sizes[self._block.clients[places]]
         weights = np.array([weight_of(self._workload.training, int(size)) for size in sizes])
         usable = self._sum.add(self._workload.ring, trained.delta, weights)
         for row in np.flatnonzero(~usable):

@@ -1,9 +1,10 @@
 """The batches of many clients as one stack, step by step.
 
-Shapes: C clients of the stack, S steps, B examples in a batch, N examples of all clients together.
+Shapes: C clients of the stack, A of them active in a step, S steps, B examples in a batch, K steps gathered at once,
+N examples of all clients together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,79 +13,124 @@ from torch import Tensor
 
 from fedray import seeds
 from fedray.client.training import TrainingConfig
-from fedray.messages import Array, Ints, Shard
+from fedray.messages import Ints, Joined
 from fedray.models.tasks import Task
+
+_GATHERED_BYTES = 4 * 2**20
+"""Examples gathered at once: many small steps in one call, but not more than stays in the processor's caches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One step of the active clients: the last ones of the stack.
+
+    Attributes:
+        active: How many clients take part, A.
+        x: Features, (A, B, *features); nobody else's memory.
+        y: Targets, (A, B).
+        share: What an example's loss counts in the mean of its client, 0 where a place is not filled, (A, B); or a
+            number where that is the same everywhere.
+    """
+
+    active: int
+    x: Tensor
+    y: Tensor
+    share: Tensor | float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Clients side by side, those with the most steps first: who takes part in a step is always a prefix.
+    """Clients side by side, those with the fewest steps first: who takes part in a step are always the last ones.
 
     Attributes:
         order: Position of each row of the stack among the clients as they were given, shape (C,).
-        x: Features of all clients, one shard after another, shape (N, *features).
-        y: Targets of all clients, shape (N,).
-        rows: Which example is where: positions in `x`, shape (S, C, B); places that are not filled hold any row.
-        filled: 1 where a place holds an example, 0 elsewhere, float32, shape (S, C, B).
-        active: How many clients take part in each step, shape (S,).
-        is_full: Whether every place of every active client is filled.
+        data: The clients' examples.
+        rows: Which example is where: positions in `data`, shape (S, C, B); places that are not filled hold any of the
+            client's own.
+        counts: Filled places, always the first ones of a batch, shape (S, C).
+        steps: Steps of each client in the order given, shape (C,).
     """
 
     order: Ints
-    x: Tensor
-    y: Tensor
-    rows: Tensor
-    filled: Tensor
-    active: list[int]
-    is_full: bool
+    data: Joined
+    rows: Ints
+    counts: Ints
+    steps: Ints
+
+    def active(self) -> list[int]:
+        """How many clients take part in each step."""
+        return (self.counts > 0).sum(axis=1).tolist()
+
+    def batches(self, task: Task, device: torch.device) -> Iterator[Batch]:
+        """All steps, in order.
+
+        Args:
+            task: Makes targets of labels, and weighs them.
+            device: Where the tensors shall be.
+        """
+        active, at_once = self.active(), self._at_once()
+        for start in range(0, len(self.rows), at_once):
+            part, num = slice(start, start + at_once), active[start]
+            rows = self.rows[part, -num:]
+            x = torch.from_numpy(np.take(self.data.x, rows, axis=0)).to(device)
+            y = task.targets(np.take(self.data.y, rows))
+            share = shares(task, y, self.counts[part, -num:])
+            y = y.to(device)
+            share = share.to(device) if isinstance(share, Tensor) else share
+            for step, num in enumerate(active[part]):
+                count = share[step, -num:] if isinstance(share, Tensor) else share
+                yield Batch(active=num, x=x[step, -num:], y=y[step, -num:], share=count)
+
+    def _at_once(self) -> int:
+        """Steps gathered at once, K."""
+        example = self.data.x[:1].nbytes
+        return max(1, _GATHERED_BYTES // (self.rows[0].size * example))
 
 
-def lay_out(
-    training: TrainingConfig,
-    task: Task,
-    shards: Sequence[Shard],
-    clients: Ints,
-    *,
-    seed: int,
-    round: int,
-    batch_size: int,
-) -> Stack:
+def shares(task: Task, y: Tensor, counts: Ints) -> Tensor | float:
+    """What each example's loss counts in the mean of its client.
+
+    Args:
+        task: Weighs the examples.
+        y: Targets, (K, C, B).
+        counts: Filled places, (K, C).
+
+    Returns:
+        Shares, (K, C, B), or one number for all.
+    """
+    weights = task.weights(torch.ones(y.numel(), 1), y.flatten()).view(y.shape)
+    batch_size = y.shape[2]
+    if int(counts.min()) == batch_size and bool((weights == 1).all()):
+        return 1 / batch_size
+    present = weights.new_tensor(np.arange(batch_size) < counts[:, :, None])
+    return present / (weights * present).sum(dim=2, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def lay_out(training: TrainingConfig, data: Joined, clients: Ints, *, seed: int, round: int, batch_size: int) -> Stack:
     """Stacks the batches that `training.batches` gives each client.
 
     Args:
         training: What each client does.
-        task: Makes targets of labels.
-        shards: Each client's examples.
+        data: The clients' examples.
         clients: Client ids, shape (C,).
         seed: The experiment's seed.
         round: Round number, from 1.
         batch_size: B, the same for all stacks of an experiment: the bits of a sum may depend on its length.
     """
-    sizes = np.array([len(shard) for shard in shards])
-    steps = np.array([training.num_steps(int(size)) for size in sizes])
-    order = np.argsort(-steps, kind="stable")
-    offsets = np.cumsum([0, *sizes])[:-1]
-    rows = np.zeros((int(steps.max()), len(shards), batch_size), np.int64)
-    filled = np.zeros(rows.shape, np.float32)
-    for size in np.unique(sizes):
-        places = np.flatnonzero(sizes[order] == size)
-        chosen, counts = _of_equal_size(training, int(size), seed, round, clients[order[places]], batch_size)
-        rows[: len(chosen), places] = chosen + offsets[order[places]][None, :, None]
-        filled[: len(chosen), places] = np.arange(batch_size) < counts[:, None, None]
-    active = (steps[None, :] > np.arange(steps.max())[:, None]).sum(axis=1)
-    return Stack(
-        order=order,
-        x=torch.from_numpy(_joined([shard.x for shard in shards])),
-        y=task.targets(_joined([shard.y for shard in shards])),
-        rows=torch.from_numpy(rows),
-        filled=torch.from_numpy(filled),
-        active=active.tolist(),
-        is_full=bool(filled.sum() == active.sum() * batch_size),
-    )
-
-
-def _joined(parts: list[Array]) -> Array:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    unique, kind = np.unique(data.sizes, return_inverse=True)
+    steps = np.array([training.num_steps(int(size)) for size in unique])[kind]
+    order = np.argsort(steps, kind="stable")
+    offsets = np.cumsum(data.sizes) - data.sizes
+    rows = np.zeros((int(steps.max()), len(clients), batch_size), np.int64)
+    counts = np.zeros(rows.shape[:2], np.int64)
+    for index, size in enumerate(unique.tolist()):
+        places = np.flatnonzero(kind[order] == index)
+        chosen, filled = _of_equal_size(training, size, seed, round, clients[order[places]], batch_size)
+        at = slice(None) if len(places) == len(clients) else places  # a slice is not copied
+        rows[: len(chosen), at] = chosen
+        counts[: len(chosen), at] = filled[:, None]
+    rows += offsets[order][None, :, None]
+    return Stack(order=order, data=data, rows=np.take(data.rows, rows), counts=counts, steps=steps)
 
 
 def _of_equal_size(

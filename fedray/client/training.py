@@ -48,6 +48,12 @@ class TrainingConfig(Config):
             return self.steps
         return self.epochs * -(-num_examples // self.effective_batch(num_examples))
 
+    def passes(self, num_examples: float) -> float:
+        """Examples that a client of this size trains on in a round, each counted as often as it is seen."""
+        if self.steps is None:
+            return self.epochs * num_examples
+        return self.steps * min(self.batch_size or num_examples, num_examples)
+
     def effective_batch(self, num_examples: int) -> int:
         """Examples in a full batch of a shard of this size."""
         return min(self.batch_size or num_examples, num_examples)

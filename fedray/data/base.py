@@ -11,7 +11,7 @@ import numpy as np
 
 from fedray.config import Config
 from fedray.errors import DataError
-from fedray.messages import Array, DataSpec, Ints, Shard
+from fedray.messages import Array, DataSpec, Ints, Joined, Shard
 
 
 class FederatedData(ABC):
@@ -37,6 +37,10 @@ class FederatedData(ABC):
     def shards(self, clients: Ints) -> list[Shard]:
         """The examples of many clients, in order; sources that generate do it faster than one by one."""
         return [self.shard(int(client)) for client in clients]
+
+    def joined(self, clients: Ints) -> Joined:
+        """The examples of many clients in shared arrays; sources that have such arrays give them as they are."""
+        return Joined.of(self.shards(clients))
 
     @abstractmethod
     def test(self) -> Shard | None:
@@ -68,6 +72,12 @@ class Partition:
     def of(self, client: int) -> Ints:
         """Positions of one client's examples."""
         return self.indices[self.offsets[client] : self.offsets[client + 1]]
+
+    def of_many(self, clients: Ints) -> Ints:
+        """Positions of the examples of some clients, one client after another."""
+        sizes = self.sizes[clients]
+        moves = self.offsets[clients] - (np.cumsum(sizes) - sizes)
+        return self.indices[np.arange(sizes.sum()) + np.repeat(moves, sizes)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +135,10 @@ class ArrayData(FederatedData):
     def shard(self, client: int) -> Shard:
         rows = self.partition.of(client)
         return Shard(x=self.table.train.x[rows], y=self.table.train.y[rows])
+
+    def joined(self, clients: Ints) -> Joined:
+        train, sizes = self.table.train, self.sizes[clients]
+        return Joined(x=train.x, y=train.y, rows=self.partition.of_many(clients), sizes=sizes)
 
     def test(self) -> Shard | None:
         return self.table.test

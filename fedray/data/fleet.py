@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from fedray import seeds
 from fedray.data.base import FederatedData, GeneratedDataConfig
 from fedray.data.machines import Design, Series, design, simulate
-from fedray.messages import Array, DataSpec, Floats, Ints, Shard
+from fedray.messages import Array, DataSpec, Floats, Ints, Joined, Shard
 
 
 class Fleet(GeneratedDataConfig):
@@ -153,6 +153,12 @@ class FleetData(FederatedData):
         sizes = self.sizes[clients]
         x, y = self.generate(clients, int(sizes.max(initial=1)))
         return [Shard(x=x[i, :n], y=y[i, :n]) for i, n in enumerate(sizes)]
+
+    def joined(self, clients: Ints) -> Joined:
+        sizes = self.sizes[clients]
+        x, y = self.generate(clients, int(sizes.max(initial=1)))
+        rows = np.flatnonzero(np.arange(x.shape[1]) < sizes[:, None])
+        return Joined(x=x.reshape(-1, *x.shape[2:]), y=y.reshape(-1), rows=rows, sizes=sizes)
 
     def test(self) -> Shard | None:
         if not self.config.test_machines:

@@ -4,7 +4,7 @@ import numpy as np
 
 from fedray import seeds
 from fedray.data.base import FederatedData
-from fedray.messages import Ints, Shard
+from fedray.messages import Ints, Joined, Shard
 
 
 class Holdout:
@@ -32,6 +32,21 @@ class Holdout:
         if self.fraction == 0:
             return shards
         return [self._kept(client, shard) for client, shard in zip(clients.tolist(), shards, strict=True)]
+
+    def train_joined(self, clients: Ints) -> Joined:
+        """The examples that some clients train on, in shared arrays, one client after another."""
+        joined = self.data.joined(clients)
+        if self.fraction == 0:
+            return joined
+        kept, starts = self.sizes[clients], np.cumsum(joined.sizes) - joined.sizes
+        rows: list[Ints] = [np.empty(0, np.int64)] * len(clients)
+        for size in np.unique(joined.sizes):
+            places = np.flatnonzero(joined.sizes == size)
+            order = seeds.permutations(seeds.keys(self.seed, "holdout", 0, clients[places]), int(size))
+            first = np.sort(order[:, : kept[places[0]]], axis=1) + starts[places][:, None]
+            for place, chosen in zip(places, joined.rows[first], strict=True):
+                rows[place] = chosen
+        return Joined(x=joined.x, y=joined.y, rows=np.concatenate(rows), sizes=kept)
 
     def train(self, client: int) -> Shard:
         """The examples a client trains on."""

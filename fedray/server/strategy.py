@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from fedray.config import Config, load_object, parse
 from fedray.errors import ConfigError
@@ -108,9 +109,9 @@ def advance(strategy: Strategy, state: ServerState, delta: Array, num_trainable:
         delta: Weighted mean of the clients' changes, float64, shape (P,).
         num_trainable: T.
     """
-    before = state.parameters.astype(np.float64)
+    before = torch.tensor(state.parameters, dtype=torch.float64).numpy()
     weights, slots = strategy.step(before[:num_trainable], delta[:num_trainable], state.slots)
     parameters = np.empty_like(state.parameters)
-    parameters[:num_trainable] = weights
+    torch.from_numpy(parameters[:num_trainable]).copy_(torch.from_numpy(np.ascontiguousarray(weights)))
     parameters[num_trainable:] = before[num_trainable:] + delta[num_trainable:]
     return ServerState(round=state.round + 1, parameters=parameters, slots=slots)

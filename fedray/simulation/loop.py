@@ -1,5 +1,6 @@
 """The round loop."""
 
+import os
 import time
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+import torch
 
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
@@ -125,7 +127,7 @@ class Simulation:
             ledger = ledgers.close(blocks, result.reports, result.attempts)
             self._write_errors(ledger, round)
             ledgers.judge(ledger, plan.failures, round)
-        with self._clock("server"):  # 6. strategy step, digest
+        with self._clock("server"), _all_processors():  # 6. strategy step, digest
             state = self._step(state, result.partial)
             fingerprint = self._digests.submit(digest, state)
         with self._clock("evaluate"):  # 7. evaluate when due
@@ -243,3 +245,14 @@ class Simulation:
         began = time.perf_counter()
         yield
         self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - began
+
+
+@contextmanager
+def _all_processors() -> Generator[None]:
+    """Hosts wait while the server works. Its arithmetic is elementwise: threads do not change a bit of it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

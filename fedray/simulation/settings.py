@@ -1,5 +1,6 @@
 """Settings of the round loop."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -63,19 +64,30 @@ class RingConfig(Config):
     """Bits behind the point of an encoded, weighted update: more bits are finer, fewer allow larger updates."""
 
 
+_CLIENTS, _PASSES = 25, 5000.0
+"""What a stack should hold at least: below, calls of torch take longer than their arithmetic."""
+
+
 class BlockConfig(Config):
     """How a cohort is cut into blocks; a part of the experiment, never of the placement."""
 
     size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Clients in a block."""
 
-    def resolve(self, cohort: int, engine: EngineName) -> int:
-        """Clients in a block, for cohorts of this size: at least 16 blocks where there are clients enough.
+    def resolve(self, cohort: int, engine: EngineName, passes: float = math.inf) -> int:
+        """Clients in a block.
 
-        Stacked training wants 25 clients or more in a block, so a small cohort has only 4 blocks then.
+        Sequential training: at least 16 blocks where there are clients enough. Stacked training is faster the more it
+        has to do at once, so a small cohort has only 4 blocks, of at least 25 clients and 5,000 examples where possible.
+
+        Args:
+            cohort: Clients in a round.
+            engine: What trains them.
+            passes: Examples that a client trains on in a round, on average, each counted as often as it is seen.
         """
         if isinstance(self.size, int):
             return self.size
-        if engine == "vectorised":
-            return max(min(25, -(-cohort // 4)), min(256, cohort // 16))
-        return max(1, min(64, cohort // 16))
+        if engine == "sequential":
+            return max(1, min(64, cohort // 16))
+        enough = max(_CLIENTS, math.ceil(_PASSES / passes))
+        return max(min(enough, -(-cohort // 4)), min(max(256, enough), cohort // 16))

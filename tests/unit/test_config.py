@@ -253,24 +253,28 @@ def test_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "cohort", "engine", "wanted"),
+    ("size", "cohort", "engine", "passes", "wanted"),
     [
-        ("auto", 5, "sequential", 1),
-        ("auto", 17, "sequential", 1),
-        ("auto", 10**6, "sequential", 64),
-        ("auto", 5, "vectorised", 2),
-        ("auto", 20, "vectorised", 5),
-        ("auto", 100, "vectorised", 25),
-        ("auto", 10**6, "vectorised", 256),
-        (7, 5, "sequential", 7),
-        (7, 5, "vectorised", 7),
+        ("auto", 5, "sequential", 20, 1),
+        ("auto", 17, "sequential", 20, 1),
+        ("auto", 10**6, "sequential", 20, 64),
+        ("auto", 5, "vectorised", 100, 2),
+        ("auto", 20, "vectorised", 100, 5),
+        ("auto", 100, "vectorised", 100, 25),
+        ("auto", 200, "vectorised", 100, 50),
+        ("auto", 200, "vectorised", 1000, 25),
+        ("auto", 1000, "vectorised", 20, 250),
+        ("auto", 10**6, "vectorised", 20, 256),
+        ("auto", 10**6, "vectorised", 1, 5000),
+        (7, 5, "sequential", 20, 7),
+        (7, 5, "vectorised", 20, 7),
     ],
 )
-def test_block_size(size: int | str, cohort: int, engine: EngineName, wanted: int):
-    assert parse(Experiment, {"blocks": {"size": size}}).blocks.resolve(cohort, engine) == wanted
+def test_block_size(size: int | str, cohort: int, engine: EngineName, passes: float, wanted: int):
+    assert parse(Experiment, {"blocks": {"size": size}}).blocks.resolve(cohort, engine, passes) == wanted
 
 
 def test_auto_blocks_are_at_least_16_where_there_are_clients_enough():
     blocks = Experiment().blocks
     cohorts = np.arange(16, 3000)
-    assert min(-(-c // blocks.resolve(c, "sequential")) for c in cohorts.tolist()) >= 16
+    assert min(-(-c // blocks.resolve(c, "sequential", 20)) for c in cohorts.tolist()) >= 16

@@ -16,4 +16,4 @@ class FedAvg(Strategy):
     """Server learning rate."""
 
     def step(self, weights: Array, delta: Array, slots: Slots) -> tuple[Array, Slots]:
-        return weights + self.lr * delta, slots
+        return weights + (delta if self.lr == 1 else self.lr * delta), slots
