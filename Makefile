@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-unit check format bench clean
+.PHONY: demo test test-unit check format bench bench-peers bench-memory bench-actors clean
 
 demo: $(STAMP)  ## Train 1,000 simulated machines on Ray
 	$(BIN)/fedray run experiments/demo/demo.yaml
@@ -24,8 +24,23 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Time and memory at cohorts of 100, 1,000 and 10,000 of 100,000 clients
+bench: $(STAMP)  ## fedray against its peers at equal work; the options are REPEATS=1 WORKERS=4 WORKLOADS="W1 W3"
+	$(BIN)/python -m experiments.benchmarks $(if $(REPEATS),--repeats $(REPEATS)) $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(WORKLOADS),--workloads $(WORKLOADS))
+
+bench-peers: $(STAMP)  ## Flower and pfl-research, each in an environment of its own, with the torch of .venv
+	torch=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch").split("+")[0])') && \
+	for peer in flower pfl; do \
+		$(PYTHON) -m venv experiments/benchmarks/envs/$$peer && \
+		experiments/benchmarks/envs/$$peer/bin/python -m pip install --quiet "torch==$$torch" \
+			-r experiments/benchmarks/requirements-$$peer.txt || exit 1; \
+	done
+
+bench-memory: $(STAMP)  ## Time and memory at cohorts of 100, 1,000 and 10,000 of 100,000 clients
 	$(BIN)/python experiments/scalability/memory.py
+
+bench-actors: $(STAMP)  ## 400 client actors of one client each, and with ten of them killed; about ten minutes
+	$(BIN)/python experiments/scalability/actors.py
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedray needs Python 3.11 or newer: make PYTHON=python3.11")'

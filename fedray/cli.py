@@ -99,8 +99,86 @@ def sync(
     folder: Run,
     uri: Annotated[str | None, typer.Option(help="MLflow server or database, instead of the run's own.")] = None,
 ) -> None:
-    """Deliver to MLflow what it lacks of a run."""
-    typer.echo(fedray.sync(folder, uri=uri))
+    """Deliver to MLflow what it lacks of a run, or of a scalability study."""
+    from fedray.tracking.study import is_study, sync_study
+
+    typer.echo(sync_study(folder, uri=uri) if is_study(folder) else fedray.sync(folder, uri=uri))
+
+
+@app.command()
+def profile(
+    folder: Run,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture to this PNG file.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
+) -> None:
+    """Show where the time of a run went: its steps, its actors, its slowest round."""
+    from fedray.files import disk_errors, write_json
+    from fedray.report.profile import profile as read
+    from fedray.report.profile_figure import plot as draw
+    from fedray.report.profile_table import show
+
+    _check_png(plot)
+    found = read(folder)
+    name = folder.resolve().name
+    show(Console(), found, name)
+    if plot is not None:
+        with disk_errors(plot):
+            draw(found, plot, name)
+        typer.echo(f"picture      {plot}")
+    if as_json is not None:
+        write_json(as_json, found.to_dict())
+        typer.echo(f"figures      {as_json}")
+
+
+@app.command()
+def scale(
+    file: Annotated[Path | None, typer.Argument(help="Experiment file (YAML); not with --resume.")] = None,
+    clients: Annotated[str | None, typer.Option(help="Cohort sizes: 100,1000,10000.")] = None,
+    actors: Annotated[str | None, typer.Option(help="Numbers of client actors: 1,2,4.")] = None,
+    nodes: Annotated[str, typer.Option(help="Numbers of Ray nodes, started on this machine: 1,2.")] = "1",
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="How often each point is measured.")] = 3,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of a point, the first two left out; the experiment's own if not given.")
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(help="strong, both: every cohort with every number of actors; weak: --clients an actor."),
+    ] = "both",
+    seed: Annotated[int, typer.Option(min=0, help="Decides the order of the points.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Study folder; a study that is there goes on.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the study in this folder.")] = None,
+    predict: Annotated[
+        list[str] | None, typer.Option(help="Cluster to predict: actors=64,clients=100000. Repeatable.")
+    ] = None,
+    fit_oversubscribed: Annotated[
+        bool, typer.Option("--fit-oversubscribed", help="Fit points with more actors than cores too.")
+    ] = False,
+    sets: Sets = None,
+    address: Address = None,
+) -> None:
+    """Study how an experiment scales: a grid of runs, a cost model, and what it says of a larger cluster.
+
+    Each point of the grid CLIENTS x ACTORS (x NODES) is a run of its own, REPEATS times, in random order. Runs of the
+    same cohort must give the same bits. Tables, pictures and study.json are in the study folder; Ctrl-C stops, and
+    --resume FOLDER (or the same command with the same --out) goes on.
+    """
+    from fedray.scaling import command
+
+    if resume is not None:
+        experiment, request, path = command.again(resume, file or clients or actors or out or sets or address)
+    elif file is None or clients is None or actors is None:
+        raise ConfigError("a study needs an experiment file, --clients and --actors; or --resume FOLDER")
+    else:
+        overrides = [*(sets or []), *_address(address)]
+        experiment, request = command.begin(file, overrides, clients, actors, nodes, repeats, rounds, mode, seed)
+        path = out or command.default_folder(experiment)
+    wanted = command.targets(predict or [])
+    raise typer.Exit(command.run(Console(), experiment, request, path, wanted, fit_oversubscribed))
+
+
+def _check_png(plot: Path | None) -> None:
+    if plot is not None and plot.suffix != ".png":
+        raise ConfigError(f"--plot is {plot}, but pictures are PNG files; name it {plot.with_suffix('.png')}")
 
 
 @app.command()
@@ -151,8 +229,7 @@ def data_describe(
     from fedray.data.picture import plot as draw
     from fedray.experiment import build_data
 
-    if plot is not None and plot.suffix != ".png":
-        raise ConfigError(f"--plot is {plot}, but pictures are PNG files; name it {plot.with_suffix('.png')}")
+    _check_png(plot)
     data = build_data(fedray.load(file, sets or []))
     for name, value in describe.summarise(data).rows():
         typer.echo(f"{name:<26} {value}")

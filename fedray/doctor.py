@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fedray.errors import FedrayError
-from fedray.runtime.placement import ACTOR_BYTES, ActorsConfig
+from fedray.runtime.limits import limits_here
+from fedray.runtime.placement import ACTOR_BYTES, FORKED_ACTOR_BYTES, ActorsConfig
 
 _GB = 1e9
 _SHM = "/dev/shm"  # noqa: S108
@@ -86,8 +87,8 @@ def _memory() -> Finding:
     found = f"{memory.available / _GB:.1f} of {memory.total / _GB:.1f} GB free"
     if memory.available < 2e9:
         return Finding(what="memory", found=found, state="wrong", fix="free at least 2 GB; an actor needs about 0.3 GB")
-    room = int(0.7 * memory.available // ACTOR_BYTES)
-    return Finding(what="memory", found=f"{found}, room for about {room} client actors")
+    room, forked = (int(0.7 * memory.available // size) for size in (ACTOR_BYTES, FORKED_ACTOR_BYTES))
+    return Finding(what="memory", found=f"{found}, room for about {room} client actors, or {forked} that are forked")
 
 
 def _shm() -> Finding:
@@ -112,12 +113,14 @@ def _open_files() -> Finding:
 
 
 def _processes() -> Finding:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    found = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
-    if soft != resource.RLIM_INFINITY and soft < 4096:
-        fix = "ulimit -u 65536: an actor is a process with about 30 threads"
-        return Finding(what="processes", found=found, state="warning", fix=fix)
-    return Finding(what="processes", found=found)
+    tightest = min(limits_here(), key=lambda limit: limit.num_actors, default=None)
+    if tightest is None:
+        return Finding(what="threads and files", found="unlimited")
+    room = tightest.num_actors
+    found = f"room for {room} client actors, by {tightest.value} {tightest.what}"
+    if room < 100:
+        return Finding(what="threads and files", found=found, state="warning", fix=tightest.remedy)
+    return Finding(what="threads and files", found=found)
 
 
 def _disk() -> Finding:

@@ -26,6 +26,7 @@ from fedray.models.base import Layout, check
 from fedray.models.mlp import Mlp
 from fedray.models.table import AnyModel, build
 from fedray.models.tasks import AnyTask, make_task
+from fedray.models.threads import threads
 from fedray.runtime.placement import ActorsConfig
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategies import AnyStrategy, FedAvg
@@ -194,12 +195,14 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         raise ConfigError(f"baselines need a test set, but data '{experiment.data.name}' has none; remove baselines")
     module = _checked_module(experiment, data)
     holdout = Holdout(data, experiment.evaluation.holdout, experiment.seed)
+    with threads(experiment.threads):
+        engine = choose(module, training, holdout.sizes, data.spec)
     workload = Workload(
         model=experiment.model,
         spec=data.spec,
         task=make_task(experiment.task, data.spec),
         training=training,
-        engine=choose(module, training, holdout.sizes, data.spec),
+        engine=engine,
         ring=Ring(fraction_bits=experiment.ring.fraction_bits, cohort=cohort_size),
         seed=experiment.seed,
         holdout=experiment.evaluation.holdout,

@@ -1,11 +1,16 @@
-"""Training a block of clients and summing their updates.
+"""Training blocks of clients and summing their updates.
 
 Shapes: C clients trained together, P parameters.
 """
 
+import os
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -13,24 +18,24 @@ from fedray.aggregation.ring import RunningSum
 from fedray.client.failure import failed
 from fedray.client.sequential import SequentialEngine
 from fedray.client.trained import Trained
-from fedray.client.training import weight_of
+from fedray.client.training import weights_of
 from fedray.client.vectorised import VectorisedEngine
 from fedray.client.workload import Workload
 from fedray.data.holdout import Holdout
-from fedray.messages import Array, Block, Failure, Ints
+from fedray.messages import Array, Block, BlockReport, Failure, Ints, Joined, Shard
 
 Engine = SequentialEngine | VectorisedEngine
 
 
 class BlockTraining:
-    """One block: its part of the sum, its rows of the ledger, its failures.
+    """Trains the clients of one or more blocks: their part of the sum, their rows of the ledger, their failures.
 
     Args:
         workload: The client side of the experiment.
         holdout: The clients' training examples.
         engine: Trains the clients.
         parameters: The round's parameters, shape (P,).
-        block: Which clients.
+        blocks: Which clients; all of one round.
         total: Where their updates are added.
     """
 
@@ -40,59 +45,93 @@ class BlockTraining:
         holdout: Holdout,
         engine: Engine,
         parameters: Tensor,
-        block: Block,
+        blocks: Sequence[Block],
         total: RunningSum,
     ) -> None:
         self._workload, self._holdout, self._engine = workload, holdout, engine
-        self._parameters, self._block, self._sum = parameters, block, total
-        num_clients = len(block.clients)
-        self.failures: dict[int, Failure] = {}
-        self.columns: dict[str, Array] = {
+        self._parameters, self._blocks, self._sum = parameters, blocks, total
+        self._clients = np.concatenate([block.clients for block in blocks])
+        self._failures: dict[int, Failure] = {}
+        num_clients = len(self._clients)
+        self._columns: dict[str, Array] = {
             "examples": np.zeros(num_clients, np.int64),
             "loss": np.full(num_clients, np.nan),
             "steps": np.zeros(num_clients, np.int64),
             "seconds": np.zeros(num_clients),
         }
 
-    def run(self) -> None:
-        """Trains all clients of the block and names it in the sum."""
-        together = len(self._block.clients) if isinstance(self._engine, VectorisedEngine) else 1
-        for start in range(0, len(self._block.clients), together):
-            self._train(np.arange(start, min(start + together, len(self._block.clients))))
-        self._sum.name(self._block.index)
+    def run(self) -> list[BlockReport]:
+        """Trains all clients and names the blocks in the sum; gives a report for each block."""
+        if isinstance(self._engine, VectorisedEngine):
+            self._train(np.arange(len(self._clients)))
+        else:
+            self._one_after_another()
+        self._sum.name(*(block.index for block in self._blocks))
+        ends = np.cumsum([len(block.clients) for block in self._blocks]).tolist()
+        return [self._report(block, end) for block, end in zip(self._blocks, ends, strict=True)]
 
-    def _train(self, places: Ints) -> None:
-        """Trains the clients at some places of the block; when that raises, each by itself, to find out whose fault."""
-        began, clients = time.perf_counter(), self._block.clients[places]
+    def _one_after_another(self) -> None:
+        """Loads a client's examples while the one before trains."""
+        if len(self._clients) == 1:
+            return self._train(np.arange(1))
+        with ThreadPoolExecutor(1, "fedray-loader") as loader:
+            coming = loader.submit(self._load, self._clients[:1])
+            for place in range(len(self._clients)):
+                loaded, following = coming, self._clients[place + 1 : place + 2]
+                coming = loader.submit(self._load, following)
+                self._train(np.array([place]), loaded.result)
+        return None
+
+    def _load(self, clients: Ints) -> Sequence[Shard] | Joined:
+        if isinstance(self._engine, VectorisedEngine):
+            return self._holdout.train_joined(clients)
+        return self._holdout.train_shards(clients) if len(clients) else []
+
+    def _train(self, places: Ints, loaded: Callable[[], Sequence[Shard] | Joined] | None = None) -> None:
+        """Trains the clients at some places; when that raises, each by itself, to find out whose fault.
+
+        Args:
+            places: Positions among the clients.
+            loaded: Gives their examples, where they are being loaded already.
+        """
+        began, clients = time.perf_counter(), self._clients[places]
         try:
-            trained = self._trained(clients)
+            examples: Any = self._load(clients) if loaded is None else loaded()
+            trained = self._engine.train(self._parameters, examples, self._blocks[0].round, clients)
         except Exception as error:
             if len(places) == 1:
-                self.failures[int(clients[0])] = failed(error)
+                self._failures[int(clients[0])] = failed(error)
             else:
                 for place in places:
                     self._train(np.array([place]))
             return
         self._add(places, trained)
-        self.columns["seconds"][places] = (time.perf_counter() - began) / len(places)
-
-    def _trained(self, clients: Ints) -> Trained:
-        if isinstance(self._engine, VectorisedEngine):
-            joined = self._holdout.train_joined(clients)
-            return self._engine.train(self._parameters, joined, self._block.round, clients)
-        return self._engine.train(self._parameters, self._holdout.train_shards(clients), self._block.round, clients)
+        self._columns["seconds"][places] = (time.perf_counter() - began) / len(places)
 
     def _add(self, places: Ints, trained: Trained) -> None:
-        sizes = self._holdout.sizes[self._block.clients[places]]
-        weights = np.array([weight_of(self._workload.training, int(size)) for size in sizes])
+        sizes = self._holdout.sizes[self._clients[places]]
+        weights = weights_of(self._workload.training, sizes)
         usable = self._sum.add(self._workload.ring, trained.delta, weights)
         for row in np.flatnonzero(~usable):
-            client = int(self._block.clients[places[row]])
-            self.failures[client] = Failure(fate="rejected", cause=self._why(trained.delta[row], int(weights[row])))
+            client = int(self._clients[places[row]])
+            self._failures[client] = Failure(fate="rejected", cause=self._why(trained.delta[row], int(weights[row])))
         kept = places[usable]
-        self.columns["examples"][kept] = sizes[usable]
-        self.columns["loss"][kept] = trained.loss[usable]
-        self.columns["steps"][kept] = trained.steps[usable]
+        self._columns["examples"][kept] = sizes[usable]
+        self._columns["loss"][kept] = trained.loss[usable]
+        self._columns["steps"][kept] = trained.steps[usable]
+
+    def _report(self, block: Block, end: int) -> BlockReport:
+        span = slice(end - len(block.clients), end)
+        columns = {name: values[span] for name, values in self._columns.items()}
+        return BlockReport(
+            block=block.index,
+            start=block.start,
+            columns=columns,
+            failures={c: self._failures[c] for c in block.clients.tolist() if c in self._failures},
+            seconds=float(columns["seconds"].sum()),
+            memory_bytes=psutil.Process().memory_info().rss,
+            pid=os.getpid(),
+        )
 
     def _why(self, delta_P: Tensor, weight: int) -> str:
         if not bool(torch.isfinite(delta_P).all()):

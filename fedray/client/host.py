@@ -1,12 +1,11 @@
 """A host of clients: trains blocks, sums their updates, evaluates. A plain class; Ray makes actors of it elsewhere."""
 
 import os
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import psutil
 import torch
 
 from fedray.aggregation.ring import RunningSum, merge
@@ -42,6 +41,19 @@ class Alone:
     epochs: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a host answers when it has trained.
+
+    Attributes:
+        reports: One for each block.
+        partial: The round's sum, where it was handed over.
+    """
+
+    reports: list[BlockReport]
+    partial: Partial | None
+
+
 class Host:
     """Trains and evaluates clients. Every answer is a pure function of the workload, the data and the arguments.
 
@@ -73,28 +85,20 @@ class Host:
         """Process id, once the host can work."""
         return os.getpid()
 
-    def train(self, parameters: Floats, block: Block) -> BlockReport:
-        """Trains a block of clients and adds their updates to the round's sum, which stays here.
+    def train(self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False) -> Work:
+        """Trains blocks of clients, together where the engine can, and adds their updates to the round's sum.
 
         Args:
             parameters: The round's parameters, shape (P,).
-            block: Which clients.
+            blocks: Which clients; all of one round.
+            hand_over: Give the sum away with the answer, instead of keeping it for `collect`.
         """
-        began = time.perf_counter()
-        if block.round != self._round:
-            self._sum, self._round = self._new_sum(), block.round
+        if blocks[0].round != self._round:
+            self._sum, self._round = self._new_sum(), blocks[0].round
         vector = as_tensor(parameters)
-        training = BlockTraining(self.workload, self.holdout, self._trainer, vector, block, self._sum)
-        training.run()
-        return BlockReport(
-            block=block.index,
-            start=block.start,
-            columns=training.columns,
-            failures=training.failures,
-            seconds=time.perf_counter() - began,
-            memory_bytes=psutil.Process().memory_info().rss,
-            pid=os.getpid(),
-        )
+        training = BlockTraining(self.workload, self.holdout, self._trainer, vector, blocks, self._sum)
+        reports = training.run()
+        return Work(reports=reports, partial=self.collect(self._round) if hand_over else None)
 
     def _new_sum(self) -> RunningSum:
         return RunningSum(self.engine.layout.num_parameters)

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from fedray import seeds
@@ -79,6 +80,6 @@ def batches(training: TrainingConfig, num_examples: int, seed: int, round: int, 
     return chosen[:num_steps]
 
 
-def weight_of(training: TrainingConfig, num_examples: int) -> int:
-    """Weight of a client in the mean: its examples, or one."""
-    return num_examples if training.weighting == "examples" else 1
+def weights_of(training: TrainingConfig, sizes: Ints) -> Ints:
+    """Weights of clients in the mean, shape (C,): their examples, or one each."""
+    return sizes if training.weighting == "examples" else np.ones_like(sizes)

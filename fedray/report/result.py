@@ -9,6 +9,7 @@ from torch import nn
 
 from fedray.errors import RunFolderError
 from fedray.models import files as model_files
+from fedray.report import profile as profiles
 from fedray.report.curves import figure
 from fedray.simulation.run_folder import Record, RunFolder
 
@@ -96,6 +97,14 @@ class Result:
         """The curves of the run, as a matplotlib figure."""
         return figure(self.history, self.config["name"])
 
+    def profile(self) -> profiles.Profile:
+        """Where the time of the run went.
+
+        Raises:
+            RunFolderError: No round is done yet.
+        """
+        return profiles.profile(self.folder)
+
     def _repr_html_(self) -> str:
         head = (
             f"<p><b>{self.config['name']}</b>: {self.state}, {len(self.history)} rounds, <code>{self.folder}</code></p>"
@@ -108,7 +117,8 @@ class Result:
 
 
 def _flat(record: Record) -> dict[str, Any]:
-    row = {name: record[name] for name in ("round", "digest", "cohort", "examples", "deaths", "bytes")}
+    row = {name: record[name] for name in ("round", "digest", "cohort", "examples", "deaths")}
+    row |= {f"bytes/{name}": value for name, value in record["bytes"].items()}
     row |= record["metrics"]
     row |= {f"seconds/{name}": value for name, value in record["seconds"].items()}
     row |= {f"fates/{name}": value for name, value in record["fates"].items()}

@@ -15,6 +15,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fedray.data.base import FederatedData
 from fedray.errors import CapacityError, ClusterError
 from fedray.runtime.driver import Driver
+from fedray.runtime.forking.offer import quick_setup
+from fedray.runtime.limits import limits_here, raise_open_files
 from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
 from fedray.runtime.pool import explained, reason
 from fedray.simulation.plan import Plan
@@ -26,8 +28,9 @@ _SHM = Path("/dev/shm")  # noqa: S108
 _MIN_SHM_BYTES = 200_000_000
 _ANSWER_S = 5.0
 """How long a cluster may take to accept a connection."""
-_QUIET = {"worker_maximum_startup_concurrency": 1024}
-"""Ray prints that many workers were started, from four times this number on; the pool itself starts few at a time."""
+_SETTINGS = {"worker_maximum_startup_concurrency": 1024, "worker_register_timeout_seconds": 300}
+"""Ray prints that many workers were started, from four times the first number on; the pool itself starts few at a time.
+The second is for busy machines: the first actors may wait a minute until torch is imported."""
 
 
 @contextlib.contextmanager
@@ -62,12 +65,14 @@ def _connect(config: ActorsConfig) -> None:
             raise CapacityError(
                 f"actors.num_cpus is {config.num_cpus}, but this machine has {cpus}; lower actors.num_cpus"
             )
-        options |= {"include_dashboard": False, "num_cpus": config.num_cpus, "_system_config": _QUIET}
+        options |= {"include_dashboard": False, "num_cpus": config.num_cpus, "_system_config": _SETTINGS}
         _check_shm()
+        raise_open_files()
     elif address != "auto":
         _check_answers(address)
     try:
-        ray.init(**options)
+        with quick_setup():
+            ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         ray.shutdown()
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -110,8 +115,15 @@ def _check_shm() -> None:
 def shape() -> ClusterShape:
     """What the connected cluster has."""
     resources = ray.cluster_resources()
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    return ClusterShape(cpus=resources.get("CPU", 1.0), memory_bytes=int(resources.get("memory", 0)), nodes=nodes)
+    names = [node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]]
+    here = set(names) == {socket.gethostname()}
+    return ClusterShape(
+        cpus=resources.get("CPU", 1.0),
+        memory_bytes=int(resources.get("memory", 0)),
+        nodes=len(names),
+        here=here,
+        limits=limits_here() if here else (),
+    )
 
 
 def run(

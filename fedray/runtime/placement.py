@@ -1,8 +1,11 @@
 """How many client actors a run has, and whether they fit: decided before anything starts, and without Ray.
 
-The figures are measured on a 2-core machine with Ray 2.60 and torch 2.13: see `tests/ray/test_placement_facts.py`.
+The figures are measured on a 2-core machine with Ray 2.60 and torch 2.13: see `tests/ray/test_placement_facts.py` and
+`tests/ray/test_forked_actors.py`.
 """
 
+import os
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,9 +13,12 @@ from pydantic import Field, model_validator
 
 from fedray.config import Config
 from fedray.errors import CapacityError
+from fedray.runtime.limits import Limit
 
 ACTOR_BYTES = 300_000_000
 """Private memory of an actor that has imported torch and trains a small model."""
+FORKED_ACTOR_BYTES = 32_000_000
+"""The same, of an actor that is forked from a preloaded process: what it does not share with the others."""
 VECTORS_PER_ACTOR = 8
 """Float32 vectors of all parameters that an actor holds at its peak: weights, gradients, update, sums in the ring."""
 
@@ -30,8 +36,12 @@ class ActorsConfig(Config):
     """Ray cluster to use, "auto" for the one on this machine; null takes RAY_ADDRESS, or starts Ray here."""
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     """Processors of a Ray that is started here; null: all."""
+    fork: bool | Literal["auto"] = "auto"
+    """Fork actors from a preloaded process, which takes a seventh of the memory; auto: where there are more than two
+    for each processor, on a Ray of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray
+    at the same paths; false: never."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    """How long the actors may take to start."""
+    """How long to wait for the next actor to start."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ActorsConfig":
@@ -48,11 +58,15 @@ class ClusterShape:
         cpus: Processors in all.
         memory_bytes: Memory that Ray may give to actors.
         nodes: Number of nodes.
+        here: Whether all of them are this machine.
+        limits: What limits the number of actors besides memory; known only of this machine.
     """
 
     cpus: float
     memory_bytes: int
     nodes: int
+    here: bool = False
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +79,7 @@ class Placement:
         cpus_per_actor: Ray's share of a processor for each, so that actors spread over nodes in proportion.
         actor_bytes: Estimated memory of one.
         own_actor: Every client has an actor of its own.
+        forked: Actors are forked from a preloaded process.
     """
 
     num_actors: int
@@ -72,11 +87,12 @@ class Placement:
     cpus_per_actor: float
     actor_bytes: int
     own_actor: bool
+    forked: bool = False
 
     def __str__(self) -> str:
         actors = "1 client actor" if self.num_actors == 1 else f"{self.num_actors} client actors"
         need = self.num_actors * self.actor_bytes / 1e9
-        return f"{actors}, {self.slots} at a time, about {need:.1f} GB"
+        return f"{actors}, {self.slots} at a time, about {need:.1f} GB{', forked' if self.forked else ''}"
 
 
 def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: ClusterShape) -> Placement:
@@ -89,17 +105,16 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
         cluster: What there is.
 
     Raises:
-        CapacityError: The actors need more memory than the cluster has; the message names a setting that fits.
+        CapacityError: The actors need more memory, threads or open files than there are, or cannot be forked; the
+            message names a setting that fits.
     """
     slots = max(1, int(cluster.cpus))
-    actor_bytes = ACTOR_BYTES + VECTORS_PER_ACTOR * 4 * num_parameters
-    if config.num_actors is not None:
-        num_actors = min(config.num_actors, num_clients)
-    elif config.clients_per_actor == "auto":
-        num_actors = min(slots, num_clients, max(1, cluster.memory_bytes // actor_bytes))
-    else:
-        num_actors = -(-num_clients // config.clients_per_actor)
+    vectors_bytes = VECTORS_PER_ACTOR * 4 * num_parameters
+    num_actors = _wanted(config, num_clients, cluster, ACTOR_BYTES + vectors_bytes)
+    forked = _forks(config, num_actors, slots, cluster)
+    actor_bytes = (FORKED_ACTOR_BYTES if forked else ACTOR_BYTES) + vectors_bytes
     _check_memory(config, num_actors, actor_bytes, num_clients, cluster)
+    _check_limits(config, num_actors, num_clients, cluster)
     share = min(1.0, int(cluster.cpus / num_actors * 1000) / 1000)
     own = config.clients_per_actor == 1
     return Placement(
@@ -108,7 +123,39 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
         cpus_per_actor=share,
         actor_bytes=actor_bytes,
         own_actor=own,
+        forked=forked,
     )
+
+
+def cannot_fork() -> str | None:
+    """Why this machine cannot fork actors, or None where it can."""
+    if sys.platform != "linux":
+        return f"that works on Linux, and this is {sys.platform}"
+    if not hasattr(os, "pidfd_open"):
+        return "this Python has no os.pidfd_open"
+    return None
+
+
+def _wanted(config: ActorsConfig, num_clients: int, cluster: ClusterShape, actor_bytes: int) -> int:
+    if config.num_actors is not None:
+        return min(config.num_actors, num_clients)
+    if config.clients_per_actor == "auto":
+        return min(max(1, int(cluster.cpus)), num_clients, max(1, cluster.memory_bytes // actor_bytes))
+    return -(-num_clients // config.clients_per_actor)
+
+
+def _forks(config: ActorsConfig, num_actors: int, slots: int, cluster: ClusterShape) -> bool:
+    """Whether actors are forked.
+
+    Raises:
+        CapacityError: They should be, and cannot.
+    """
+    reason = cannot_fork()
+    if config.fork is True and reason is not None:
+        raise CapacityError(f"actors.fork is true, but actors cannot be forked here: {reason}; set actors.fork to auto")
+    if config.fork == "auto":
+        return reason is None and cluster.here and num_actors > 2 * slots
+    return config.fork
 
 
 def _check_memory(
@@ -123,10 +170,28 @@ def _check_memory(
             f"one client actor of this model needs about {need / num_actors:.1f} GB, but the cluster has {have:.1f} GB "
             "for actors; choose a smaller model or a larger machine"
         )
-    setting = f"set actors.clients_per_actor to at least {-(-num_clients // fitting)}, or to auto"
-    if config.num_actors is not None:
-        setting = f"set actors.num_actors to at most {fitting}, or to null"
     raise CapacityError(
         f"{num_actors} client actors need about {need:.1f} GB, but the cluster has {have:.1f} GB for actors; "
-        f"{fitting} would fit: {setting}"
+        f"{fitting} would fit: {_setting(config, num_clients, fitting)}"
     )
+
+
+def _check_limits(config: ActorsConfig, num_actors: int, num_clients: int, cluster: ClusterShape) -> None:
+    for limit in sorted(cluster.limits, key=lambda limit: limit.num_actors):
+        fitting = limit.num_actors
+        if fitting >= num_actors:
+            return
+        need = f"{num_actors} client actors need about {limit.used + num_actors * limit.per_actor} {limit.what}"
+        if fitting == 0:
+            raise CapacityError(f"{need}, but the limit is {limit.value} and not one fits: {limit.remedy}")
+        raise CapacityError(
+            f"{need}, but the limit is {limit.value}: {limit.remedy}; "
+            f"{fitting} would fit: {_setting(config, num_clients, fitting)}"
+        )
+
+
+def _setting(config: ActorsConfig, num_clients: int, fitting: int) -> str:
+    """The setting to change, and a value that fits."""
+    if config.num_actors is not None:
+        return f"set actors.num_actors to at most {fitting}, or to null"
+    return f"set actors.clients_per_actor to at least {-(-num_clients // fitting)}, or to auto"

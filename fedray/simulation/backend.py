@@ -106,7 +106,7 @@ class SerialBackend:
         with torch.random.fork_rng(devices=[]):
             for block in blocks:
                 self._watch.check()
-                reports.append(self._host.train(parameters, block))
+                reports += self._host.train(parameters, [block]).reports
                 on_report(reports[-1])
         partial = self._host.collect(blocks[0].round)
         seconds = {"train": sum(report.seconds for report in reports)}

@@ -17,7 +17,7 @@ VERSION = 1
 
 def digest(state: ServerState) -> str:
     """SHA-256 of the server's parameters, as hexadecimal."""
-    return hashlib.sha256(memoryview(np.ascontiguousarray(state.parameters, "<f4"))).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(state.parameters, "<f4").data).hexdigest()
 
 
 class Checkpoints:

@@ -16,6 +16,7 @@ from fedray.data.holdout import Holdout
 from fedray.messages import BlockReport, Partial
 from fedray.models.base import Layout
 from fedray.models.table import build
+from fedray.models.threads import threads
 from fedray.server.sampling import choose
 from fedray.server.strategy import ServerState, advance, begin
 from fedray.simulation import ledger as ledgers
@@ -29,6 +30,10 @@ from fedray.simulation.saving import Saving
 from fedray.simulation.watch import Watch
 
 Seconds = dict[str, float]
+
+_LARGE = 1_000_000
+"""Parameters from which the server uses all processors while the hosts wait. It works element by element: threads do
+not change a bit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,8 @@ class Simulation:
         self.layout = Layout(self.module)
         self.evaluations = Evaluations(plan, data, backend)
         self.checkpoints = Checkpoints(folder.path / "checkpoint", plan.checkpoint.keep)
+        is_large = self.layout.num_parameters >= _LARGE
+        self._server_threads = os.cpu_count() or 1 if is_large else torch.get_num_threads()
         self._seconds: Seconds = {}
         self._trained: _Trained | None = None
         self._saved_at = time.monotonic()
@@ -127,7 +134,7 @@ class Simulation:
             ledger = ledgers.close(blocks, result.reports, result.attempts)
             self._write_errors(ledger, round)
             ledgers.judge(ledger, plan.failures, round)
-        with self._clock("server"), _all_processors():  # 6. strategy step, digest
+        with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             state = self._step(state, result.partial)
             fingerprint = self._digests.submit(digest, state)
         with self._clock("evaluate"):  # 7. evaluate when due
@@ -245,14 +252,3 @@ class Simulation:
         began = time.perf_counter()
         yield
         self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - began
-
-
-@contextmanager
-def _all_processors() -> Generator[None]:
-    """Hosts wait while the server works. Its arithmetic is elementwise: threads do not change a bit of it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

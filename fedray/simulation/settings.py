@@ -77,8 +77,8 @@ class BlockConfig(Config):
     def resolve(self, cohort: int, engine: EngineName, passes: float = math.inf) -> int:
         """Clients in a block.
 
-        Sequential training: at least 16 blocks where there are clients enough. Stacked training is faster the more it
-        has to do at once, so a small cohort has only 4 blocks, of at least 25 clients and 5,000 examples where possible.
+        Sequential training: at least 16 blocks where there are clients enough. Stacked training is faster the more
+        it does at once: a small cohort has only 4 blocks, of at least 25 clients and 5,000 examples where possible.
 
         Args:
             cohort: Clients in a round.

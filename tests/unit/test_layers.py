@@ -21,6 +21,7 @@ LAYERS = (
     {"runtime", "tracking", "report"},
     {"experiment"},
     {"api"},
+    {"scaling"},
     {"cli", "display", "doctor", "__main__"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

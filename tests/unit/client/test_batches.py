@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedray.client.training import TrainingConfig, batches, weight_of
+from fedray.client.training import TrainingConfig, batches, weights_of
 
 
 @settings(max_examples=60)
@@ -47,4 +47,4 @@ def test_learning_rate_decays_by_round():
 
 @pytest.mark.parametrize(("weighting", "weight"), [("examples", 7), ("uniform", 1)])
 def test_weight(weighting: str, weight: int):
-    assert weight_of(TrainingConfig(weighting=weighting), 7) == weight
+    assert weights_of(TrainingConfig(weighting=weighting), np.array([7, 7])).tolist() == [weight] * 2

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from fedray.config import parse
 from fedray.errors import CapacityError
-from fedray.runtime.placement import ACTOR_BYTES, ActorsConfig, ClusterShape, place
+from fedray.runtime.limits import Limit
+from fedray.runtime.placement import ACTOR_BYTES, FORKED_ACTOR_BYTES, ActorsConfig, ClusterShape, cannot_fork, place
 
 P = 1000
 SMALL = ACTOR_BYTES + 8 * 4 * P
@@ -86,3 +87,70 @@ def test_one_actor_that_does_not_fit_is_one_sentence():
 def test_placement_reads_well():
     assert str(place(ActorsConfig(num_actors=1), 10, P, cluster())) == "1 client actor, 1 at a time, about 0.3 GB"
     assert str(place(ActorsConfig(num_actors=8), 10, P, cluster())) == "8 client actors, 4 at a time, about 2.4 GB"
+
+
+@pytest.mark.parametrize(
+    ("fork", "here", "num_actors", "forked"),
+    [
+        ("auto", True, 9, True),
+        ("auto", True, 8, False),
+        ("auto", False, 9, False),
+        (True, False, 9, True),
+        (True, True, 1, True),
+        (False, True, 9, False),
+    ],
+)
+def test_actors_are_forked_where_there_are_many_on_this_machine(fork, here: bool, num_actors: int, forked: bool):
+    shape = ClusterShape(cpus=4, memory_bytes=10**10, nodes=1, here=here)
+    placement = place(ActorsConfig(num_actors=num_actors, fork=fork), 100, P, shape)
+    assert placement.forked == forked
+    assert placement.actor_bytes == (FORKED_ACTOR_BYTES if forked else ACTOR_BYTES) + 8 * 4 * P
+    assert str(placement).endswith(", forked") == forked
+
+
+def test_400_forked_actors_fit_a_machine_of_24_gb():
+    """Ray leaves about 0.7 of it to actors."""
+    shape = ClusterShape(cpus=2, memory_bytes=16_000_000_000, nodes=1, here=True)
+    assert place(ActorsConfig(clients_per_actor=1), 400, 2000, shape).num_actors == 400
+
+
+def test_fork_where_it_cannot_work_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    shape = ClusterShape(cpus=2, memory_bytes=10**10, nodes=1, here=True)
+    assert not place(ActorsConfig(num_actors=9), 100, P, shape).forked
+    with pytest.raises(CapacityError, match=r"actors\.fork is true.*this is darwin; set actors\.fork to auto"):
+        place(ActorsConfig(num_actors=9, fork=True), 100, P, shape)
+
+
+def test_this_machine_can_fork():
+    assert cannot_fork() is None
+
+
+def limit(what: str, value: int) -> Limit:
+    return Limit(what=what, value=value, used=100, per_actor=10, remedy=f"raise {what}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"num_actors": 91}, "set actors.num_actors to at most 90, or to null"),
+        ({"clients_per_actor": 1}, "set actors.clients_per_actor to at least 2, or to auto"),
+    ],
+)
+def test_the_tightest_limit_is_named_with_its_remedy(settings: dict, setting: str):
+    limits = (limit("files", 10**6), limit("threads", 1000), limit("tasks", 2000))
+    shape = ClusterShape(cpus=2, memory_bytes=10**12, nodes=1, limits=limits)
+    assert place(ActorsConfig(num_actors=90), 100, P, shape).num_actors == 90
+    with pytest.raises(CapacityError) as caught:
+        place(ActorsConfig(**settings), 100, P, shape)
+    num_actors = settings.get("num_actors", 100)
+    assert str(caught.value) == (
+        f"{num_actors} client actors need about {100 + 10 * num_actors} threads, but the limit is 1000: raise threads; "
+        f"90 would fit: {setting}"
+    )
+
+
+def test_limit_below_what_ray_itself_takes_is_one_sentence():
+    shape = ClusterShape(cpus=2, memory_bytes=10**12, nodes=1, limits=(limit("threads", 50),))
+    with pytest.raises(CapacityError, match=r"1 client actors? need.*the limit is 50 and not one fits: raise threads$"):
+        place(ActorsConfig(num_actors=1), 100, P, shape)

@@ -190,17 +190,17 @@ def test_blocks_on_several_hosts_make_the_same_sum(tmp_path: Path):
     blocks = [Block(round=1, index=i, start=2 * i, clients=np.array([2 * i, 2 * i + 1]), work=1.0) for i in range(4)]
     one = host(run)
     for b in blocks:
-        one.train(parameters, b)
+        one.train(parameters, [b])
     first, second = host(run), host(run)
     for target, i in ((first, 3), (second, 0), (second, 2), (first, 1)):
-        target.train(parameters, blocks[i])
+        target.train(parameters, [blocks[i]])
     alone, merged = one.collect(1), first.merge(second.collect(1), first.collect(1))
     assert np.array_equal(alone.total, merged.total)
     assert alone.blocks == merged.blocks == (0, 1, 2, 3)
     assert (alone.weight, alone.num_updates) == (merged.weight, merged.num_updates)
-    one.train(parameters, blocks[2])
+    one.train(parameters, [blocks[2]])
     with pytest.raises(ValueError, match="block 2 is already in the sum"):
-        one.train(parameters, blocks[2])
+        one.train(parameters, [blocks[2]])
 
 
 def test_sum_of_a_round_does_not_reach_into_the_next(tmp_path: Path):
@@ -208,10 +208,10 @@ def test_sum_of_a_round_does_not_reach_into_the_next(tmp_path: Path):
     one, module = host(run), build(run.plan.workload.model, run.plan.workload.spec, 0)
     parameters = Layout(module).flatten(module).numpy()
     block = Block(round=1, index=0, start=0, clients=np.array([1]), work=1.0)
-    one.train(parameters, block)
-    one.train(parameters, Block(round=2, index=0, start=0, clients=np.array([1, 2]), work=1.0))
+    one.train(parameters, [block])
+    one.train(parameters, [Block(round=2, index=0, start=0, clients=np.array([1, 2]), work=1.0)])
     assert one.collect(1).num_updates == 0
-    one.train(parameters, Block(round=3, index=0, start=0, clients=np.array([1, 2]), work=1.0))
+    one.train(parameters, [Block(round=3, index=0, start=0, clients=np.array([1, 2]), work=1.0)])
     assert one.collect(3).num_updates == 2
     assert one.collect(3).num_updates == 0
 

@@ -1,0 +1,113 @@
+"""Starting actors: a window of them at a time, and another attempt for one that dies on the way."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from fedray.errors import CapacityError, ClusterError
+from fedray.runtime.forking.offer import logs_folder
+from fedray.simulation.watch import Watch
+
+_AT_ONCE = 16
+"""Actors that start at the same time."""
+_ATTEMPTS = 3
+"""How often one actor may die while it starts."""
+_POLL_S = 0.2
+"""How long to wait for an actor before asking again whether to stop."""
+
+Actor = Any
+Ref = ray.ObjectRef[Any]
+
+
+def start(
+    create: Callable[[], Actor],
+    number: int,
+    *,
+    answer: Callable[[Ref], Any],
+    died: type[Exception],
+    timeout_s: float,
+    watch: Watch,
+) -> list[Actor]:
+    """Starts actors, and returns them when all are ready.
+
+    Args:
+        create: Creates one.
+        number: How many.
+        answer: Gets a result.
+        died: What `answer` raises where the actor is dead.
+        timeout_s: How long to wait for the next actor to become ready.
+        watch: Told of progress, and asked whether to stop.
+
+    Raises:
+        CapacityError: None became ready in time.
+        ClusterError: One died again and again.
+    """
+    return _Starting(create, number, answer, died, timeout_s, watch).run()
+
+
+class _Starting:
+    """The state of one `start`."""
+
+    def __init__(
+        self,
+        create: Callable[[], Actor],
+        number: int,
+        answer: Callable[[Ref], Any],
+        died: type[Exception],
+        timeout_s: float,
+        watch: Watch,
+    ) -> None:
+        self.create, self.answer, self.died, self.timeout_s, self.watch = create, answer, died, timeout_s, watch
+        self.actors: list[Actor] = [None] * number
+        self.waiting = deque(range(number))
+        self.starting: dict[Ref, int] = {}
+        self.attempts = [0] * number
+        self.ready = 0
+
+    def run(self) -> list[Actor]:
+        until = time.monotonic() + self.timeout_s
+        while self.waiting or self.starting:
+            self.watch.check()
+            self._fill()
+            done, _ = ray.wait(list(self.starting), num_returns=1, timeout=_POLL_S)
+            for ref in done:
+                self._take(ref)
+            if done:
+                until = time.monotonic() + self.timeout_s
+            elif time.monotonic() > until:
+                left = len(self.actors) - self.ready
+                raise CapacityError(
+                    f"{left} of {len(self.actors)} client actors did not start in {self.timeout_s:.0f} s: the "
+                    "cluster is busy or too small; lower actors.num_actors, or raise actors.start_timeout_s"
+                )
+        return self.actors
+
+    def _fill(self) -> None:
+        while self.waiting and len(self.starting) < _AT_ONCE:
+            position = self.waiting.popleft()
+            self.actors[position] = self.create()
+            self.starting[self.actors[position].ready.remote()] = position
+            self.attempts[position] += 1
+
+    def _take(self, ref: Ref) -> None:
+        position = self.starting.pop(ref)
+        try:
+            self.answer(ref)
+        except self.died as error:
+            self._again(position, error)
+            return
+        self.ready += 1
+        if self.ready % _AT_ONCE == 0 or self.ready == len(self.actors):
+            self.watch.tell("starting", text=f"{self.ready} of {len(self.actors)} client actors started")
+
+    def _again(self, position: int, error: Exception) -> None:
+        if self.attempts[position] >= _ATTEMPTS:
+            raise ClusterError(
+                f"client actor {position} died {_ATTEMPTS} times while it started ({error}); its last words are in "
+                f"{logs_folder()}, in the newest files worker-*.err"
+            ) from error
+        self.watch.tell("warning", text=f"client actor {position} died while it started, and is started again")
+        self.waiting.append(position)

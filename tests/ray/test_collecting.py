@@ -1,0 +1,60 @@
+"""Sums that are lost with their actor after the training."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from runs import experiment
+
+from fedray.experiment import build_data, build_plan, num_parameters
+from fedray.messages import Block
+from fedray.runtime.backend import RayBackend
+from fedray.runtime.placement import ActorsConfig, ClusterShape, place
+from fedray.runtime.pool import Pool
+from fedray.simulation.backend import SerialBackend
+from fedray.simulation.watch import Watch
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize("actors", [2, 9], ids=["added by the driver", "added by actors"])
+def test_actor_that_dies_between_training_and_collecting_changes_nothing(tmp_path: Path, actors: int) -> None:
+    settings = experiment(tmp_path)
+    data = build_data(settings)
+    plan = build_plan(settings, data)
+    shape = ClusterShape(cpus=2, memory_bytes=10**10, nodes=1)
+    placement = place(ActorsConfig(num_actors=actors), data.num_clients, num_parameters(plan), shape)
+    pool = Pool(
+        placement=placement,
+        workload=plan.workload,
+        data=ray.put(data),
+        retries=1,
+        start_timeout_s=200,
+        watch=Watch(),
+    )
+    submit, killed = pool.submit, list[int]()
+
+    def submit_to_the_dead(actor: int, method: str, *args: Any) -> Any:
+        if method == "collect" and not killed:
+            killed.append(ray.get(submit(actor, "ready")))  # answers when the training before it is done
+            os.kill(killed[0], signal.SIGKILL)
+        return submit(actor, method, *args)
+
+    pool.submit = submit_to_the_dead
+    blocks = [Block(round=1, index=i, start=i, clients=np.array([i]), work=1.0) for i in range(20)]
+    start = np.zeros(num_parameters(plan), np.float32)
+    backend = RayBackend(pool, num_parameters(plan))
+    result = backend.run_cohort(start, blocks, lambda _: None)
+    reference = SerialBackend(plan.workload, data, Watch()).run_cohort(start, blocks, lambda _: None)
+    asked = backend.ask("evaluate_clients", start, [np.array([1, 2]), np.array([3])])
+    rows = [answer.columns["client"].tolist() for answer in asked.wait()]
+    backend.close()
+    assert np.array_equal(result.partial.total, reference.partial.total)
+    assert (result.partial.weight, result.partial.blocks) == (reference.partial.weight, tuple(range(20)))
+    assert result.deaths == 1
+    assert result.attempts  # the blocks whose sum was lost
+    assert set(result.attempts.values()) == {2}
+    assert rows == [[1, 2], [3]]
