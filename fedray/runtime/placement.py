@@ -17,7 +17,7 @@ from fedray.runtime.limits import Limit
 
 ACTOR_BYTES = 300_000_000
 """Private memory of an actor that has imported torch and trains a small model."""
-FORKED_ACTOR_BYTES = 32_000_000
+FORKED_ACTOR_BYTES = 36_000_000
 """The same, of an actor that is forked from a preloaded process: what it does not share with the others."""
 VECTORS_PER_ACTOR = 8
 """Float32 vectors of all parameters that an actor holds at its peak: weights, gradients, update, sums in the ring."""
@@ -37,7 +37,7 @@ class ActorsConfig(Config):
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     """Processors of a Ray that is started here; null: all."""
     fork: bool | Literal["auto"] = "auto"
-    """Fork actors from a preloaded process, which takes a seventh of the memory; auto: where there are more than two
+    """Fork actors from a preloaded process, which takes an eighth of the memory; auto: where there are more than two
     for each processor, on a Ray of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray
     at the same paths; false: never."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 300.0

@@ -11,12 +11,13 @@ Blocks have about the same work, so the longest path is ceil(blocks / slots) mea
 of any list schedule (Graham 1969, https://doi.org/10.1137/0117039): at least the mean of the slots and the longest
 block, at most the mean and one longest block but for its part on the slot itself.
 
-All bytes of a study are parameters of one model, so that they grow with actors and blocks in fixed steps: nothing could
-tell a price of bytes from that of an actor or a block. `transfer_actor` and `turn` hold it.
+All bytes of a study are parameters of one model, so that they grow with actors and blocks in fixed steps: nothing
+could tell a price of bytes from that of an actor or a block. `transfer_actor` and `turn` hold it.
 
-Each component is fitted by non-negative least squares on relative errors. Blocks and examples grow nearly alike, so that
-noise could be taken for a price of blocks and spoil every extrapolation: `train_block` and `crowding` are used only where
-they explain more than the noise of the measurements, by Akaike's criterion (1974, https://doi.org/10.1109/TAC.1974.1100705).
+Each component is fitted by non-negative least squares on relative errors. Blocks and examples grow nearly alike, so
+that noise could be taken for a price of blocks and spoil every extrapolation: `train_block` and `crowding` are used
+only where they explain more than the noise of the measurements, by Akaike's criterion (1974,
+https://doi.org/10.1109/TAC.1974.1100705), and never so that blocks are most of the training of a setup.
 """
 
 import math
@@ -42,6 +43,8 @@ COEFFICIENTS = {
 """What each coefficient is, in seconds."""
 _LEAST_NOISE = 0.02
 """Measurements are never taken for better than this: relative standard error of a training time."""
+_MOST_BLOCKS = 0.5
+"""Largest part of a setup's training that is taken for a price of its blocks and not of their examples."""
 _LEAST_PART = 0.01
 """A component smaller than this part of a round need not be fitted closer than that part."""
 
@@ -137,6 +140,9 @@ def _explained(columns: Mapping[str, Sequence[float]], costs: Sequence[Cost]) ->
         used = {name: columns[name] for name in ("train_example", *extra)}
         found = _solve(used, busy_s, busy_s)
         fitted = sum(found[name] * np.array(used[name]) for name in used)
+        blocks_s = found.get("train_block", 0.0) * np.array(columns["train_block"])
+        if np.any(blocks_s > _MOST_BLOCKS * fitted):
+            continue
         errors = (fitted / np.maximum(busy_s, 1e-9) - 1) / noise
         criterion = float(errors @ errors) + 2 * len(used)
         if criterion < least:

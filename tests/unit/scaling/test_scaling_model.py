@@ -9,7 +9,7 @@ from fedray.scaling.cost import Load, grouped, of_measurements
 from fedray.scaling.forecast import crossover, forecast, load_of
 from fedray.scaling.grid import Setup
 from fedray.scaling.model import COEFFICIENTS, CostModel, fit, longest_path
-from fedray.scaling.request import Target
+from fedray.scaling.request import Request, Target
 
 
 def costs(**options):
@@ -138,3 +138,14 @@ def test_crossover_is_where_training_stops_to_be_the_largest_part():
 
 def test_points_have_different_blocks_in_the_synthetic_grid():
     assert [blocks_of(clients) for clients in REQUEST.clients] == [4, 17, 40]
+
+
+def test_noise_is_not_taken_for_a_price_of_blocks():
+    """Two cohorts whose blocks grow like their training, by chance: examples explain it nearly as well."""
+    request = Request(clients=(500, 1000), actors=(1, 2), repeats=2, rounds=6)
+    seconds = {**dict.fromkeys(COEFFICIENTS, 0.0), "train_block": 0.0105}
+    some = grouped(measurements(request, cores=2, truth=CostModel(seconds=seconds, longest=1.0), noise=0.1))
+    model = fit([of_measurements(repeats) for repeats in some.values()])
+    assert model.seconds["train_example"] > 0
+    large = load_of(Target(actors=1, clients=4000), {s: of_measurements(m) for s, m in some.items()}, blocks_of)
+    assert model.predict(large).train_s > 0.4
