@@ -44,7 +44,7 @@ def dense_chain(module: nn.Module) -> list[nn.Module] | None:
 
 
 def _has_bias(layer: nn.Linear) -> bool:
-    return len(list(layer.parameters())) == 2
+    return layer.bias is not None  # pyright: ignore[reportUnnecessaryComparison]
 
 
 def _is_idle(layer: nn.Module) -> bool:

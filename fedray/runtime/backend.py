@@ -170,7 +170,7 @@ class _Cohort:
 
     def _hands_over(self, actor: int) -> bool:
         """Whether this seems the last call for its actor, and its sum goes to the driver anyway."""
-        last = not self.dispatch.urgent and tree.is_flat(self.nodes)
+        last = len(self.dispatch.urgent) <= self.dispatch.num_free and tree.is_flat(self.nodes)
         if last:
             self._holding.pop(actor, None)
         else:

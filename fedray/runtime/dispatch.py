@@ -101,9 +101,13 @@ class Dispatch:
             actor = min(behind, key=lambda a: self._queues[a].began, default=None)
         return actor
 
+    @property
+    def num_free(self) -> int:
+        """How many more actors may work now."""
+        return self.pool.placement.slots - (self.pool.size - len(self._idle))
+
     def _unoccupied(self) -> int | None:
-        num_busy = self.pool.size - len(self._idle)
-        return self._idle[0] if self._idle and num_busy < self.pool.placement.slots else None
+        return self._idle[0] if self._idle and self.num_free > 0 else None
 
     def _send(self, call: Call, actor: int) -> None:
         queue = self._queues[actor]
