@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedray.messages import Array, Ints, Partial
+from fedray.models.tensors import as_tensor
 
 _PIECE = 1 << 17
 """Numbers that are encoded at once: a megabyte of float64."""
@@ -92,7 +93,7 @@ class Ring:
 
     def mean(self, partial: Partial) -> Array:
         """The weighted mean of all updates in `partial`, float64, shape (P,): formed once, at the root."""
-        total = torch.tensor(partial.total, dtype=torch.float64)
+        total = as_tensor(partial.total).double()
         return total.mul_(1.0 / (partial.weight * 2.0**self.fraction_bits)).numpy()
 
     def largest(self, weight: int) -> float:

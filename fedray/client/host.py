@@ -11,13 +11,14 @@ import torch
 from fedray.aggregation.ring import RunningSum, merge
 from fedray.client.block import BlockTraining
 from fedray.client.evaluation import Evaluated, evaluate, evaluate_clients
-from fedray.client.sequential import SequentialEngine, as_tensor
+from fedray.client.sequential import SequentialEngine
 from fedray.client.vectorised import VectorisedEngine
 from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.messages import Block, BlockReport, Floats, Ints, Partial, Shard
 from fedray.models.table import build
+from fedray.models.tensors import as_tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

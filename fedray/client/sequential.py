@@ -7,7 +7,6 @@ gathered between the backward pass and the optimizer's step.
 Shapes: P parameters, N examples.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,9 +17,10 @@ from fedray import seeds
 from fedray.client.dropout import ClientDropouts, key_dropout
 from fedray.client.trained import Trained
 from fedray.client.training import TrainingConfig, batches
-from fedray.messages import Array, Floats, Ints, Shard
+from fedray.messages import Ints, Shard
 from fedray.models.base import Layout
 from fedray.models.tasks import Task
+from fedray.models.tensors import as_tensor
 
 
 class SequentialEngine:
@@ -108,10 +108,3 @@ class SequentialEngine:
 def _laid_out(x: Tensor) -> Tensor:
     """A batch of images with the channels last in memory: convolutions of the CIFAR-10 CNN take a tenth less time."""
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-
-
-def as_tensor(values: Floats | Array) -> Tensor:
-    """A tensor over the same memory, also where that memory is read-only (Ray's object store); never write to it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(values)

@@ -14,6 +14,7 @@ import torch
 from fedray.config import Config, load_object, parse
 from fedray.errors import ConfigError
 from fedray.messages import Array, Floats
+from fedray.models.tensors import as_tensor
 
 Slots = dict[str, Array]
 """What a strategy remembers between rounds: name to a float64 array of shape (T,) or ()."""
@@ -109,7 +110,7 @@ def advance(strategy: Strategy, state: ServerState, delta: Array, num_trainable:
         delta: Weighted mean of the clients' changes, float64, shape (P,).
         num_trainable: T.
     """
-    before = torch.tensor(state.parameters, dtype=torch.float64).numpy()
+    before = as_tensor(state.parameters).double().numpy()
     weights, slots = strategy.step(before[:num_trainable], delta[:num_trainable], state.slots)
     parameters = np.empty_like(state.parameters)
     torch.from_numpy(parameters[:num_trainable]).copy_(torch.from_numpy(np.ascontiguousarray(weights)))

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from fedray.client.evaluation import evaluate, evaluate_clients
 from fedray.client.optimizers import Adam, OptimizerConfig, Sgd
-from fedray.client.sequential import SequentialEngine, as_tensor
+from fedray.client.sequential import SequentialEngine
 from fedray.client.training import TrainingConfig, batches
 from fedray.messages import Shard
 from fedray.models.base import Layout
 from fedray.models.classification import Classification
 from fedray.models.regression import Regression
+from fedray.models.tensors import as_tensor
 
 TASK = Classification(num_classes=3)
 
