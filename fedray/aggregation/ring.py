@@ -16,8 +16,8 @@ from torch import Tensor
 from fedray.messages import Array, Ints, Partial
 from fedray.models.tensors import as_tensor
 
-_PIECE = 1 << 17
-"""Numbers that are encoded at once: a megabyte of float64."""
+_PIECE = 1 << 18
+"""Numbers that are encoded at once: two megabytes of float64."""
 _SMALL = 2.0**51
 _SHIFT = 1.5 * 2.0**52
 """A float64 of magnitude below 2^51 plus this is rounded to an integer that stands in its low bits."""

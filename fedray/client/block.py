@@ -68,7 +68,8 @@ class BlockTraining:
             self._one_after_another()
         self._sum.name(*(block.index for block in self._blocks))
         ends = np.cumsum([len(block.clients) for block in self._blocks]).tolist()
-        return [self._report(block, end) for block, end in zip(self._blocks, ends, strict=True)]
+        memory_bytes = psutil.Process().memory_info().rss
+        return [self._report(block, end, memory_bytes) for block, end in zip(self._blocks, ends, strict=True)]
 
     def _one_after_another(self) -> None:
         """Loads a client's examples while the one before trains."""
@@ -120,7 +121,7 @@ class BlockTraining:
         self._columns["loss"][kept] = trained.loss[usable]
         self._columns["steps"][kept] = trained.steps[usable]
 
-    def _report(self, block: Block, end: int) -> BlockReport:
+    def _report(self, block: Block, end: int, memory_bytes: int) -> BlockReport:
         span = slice(end - len(block.clients), end)
         columns = {name: values[span] for name, values in self._columns.items()}
         return BlockReport(
@@ -129,7 +130,7 @@ class BlockTraining:
             columns=columns,
             failures={c: self._failures[c] for c in block.clients.tolist() if c in self._failures},
             seconds=float(columns["seconds"].sum()),
-            memory_bytes=psutil.Process().memory_info().rss,
+            memory_bytes=memory_bytes,
             pid=os.getpid(),
         )
 
