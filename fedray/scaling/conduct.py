@@ -19,6 +19,7 @@ from fedray.scaling.folder import RESULTS, StudyFolder
 from fedray.scaling.forecast import BlocksOf
 from fedray.scaling.grid import setups
 from fedray.scaling.measure import Runner, Session
+from fedray.scaling.measurement import Measurement
 from fedray.scaling.request import Request, Target
 from fedray.simulation.plan import Plan
 
@@ -95,11 +96,11 @@ def conclude(folder: StudyFolder, wanted: Sequence[Target], with_oversubscribed:
     Raises:
         DigestMismatch: The same cohort gave different parameters.
     """
-    experiment = folder.experiment()
+    experiment, measurements = folder.experiment(), folder.measurements()
     analysis = analyse(
         experiment.name,
-        folder.measurements(),
-        _blocks_of(experiment, folder.engine()),
+        measurements,
+        _blocks_of(experiment, folder.engine(), measurements),
         wanted,
         with_oversubscribed,
         folder.request().seed,
@@ -110,8 +111,11 @@ def conclude(folder: StudyFolder, wanted: Sequence[Target], with_oversubscribed:
     return analysis
 
 
-def _blocks_of(experiment: Experiment, engine: Any) -> BlocksOf:
-    return lambda clients: -(-clients // experiment.blocks.resolve(clients, engine))
+def _blocks_of(experiment: Experiment, engine: Any, measurements: Sequence[Measurement]) -> BlocksOf:
+    rounds = [cost for measurement in measurements for cost in measurement.rounds]
+    examples = sum(cost.examples for cost in rounds) / max(1, sum(cost.cohort for cost in rounds))
+    passes = experiment.training.passes(max(1.0, examples))
+    return lambda clients: -(-clients // experiment.blocks.resolve(clients, engine, passes))
 
 
 @contextmanager

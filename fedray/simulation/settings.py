@@ -74,7 +74,7 @@ class BlockConfig(Config):
     size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Clients in a block."""
 
-    def resolve(self, cohort: int, engine: EngineName, passes: float = math.inf) -> int:
+    def resolve(self, cohort: int, engine: EngineName, passes: float) -> int:
         """Clients in a block.
 
         Sequential training: at least 16 blocks where there are clients enough. Stacked training is faster the more
