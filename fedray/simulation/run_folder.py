@@ -135,10 +135,17 @@ class RunFolder:
         write_text(self.path / "errors" / f"round-{round}-client-{client}.txt", text)
 
     def append(self, journal: str, record: Record) -> None:
-        """Adds a line to "rounds" or "system"."""
-        path = self.path / f"{journal}.jsonl"
-        with disk_errors(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Adds a line to "rounds" or "system": the whole line, or nothing where the disk is full."""
+        path, line = self.path / f"{journal}.jsonl", (json.dumps(record) + "\n").encode()
+        with disk_errors(path), path.open("ab", buffering=0) as file:
+            start = file.tell()
+            try:
+                written = file.write(line)
+                if written < len(line):
+                    file.write(line[written:])  # says why there was no room
+            except OSError:
+                file.truncate(start)
+                raise
 
     def mend(self) -> None:
         """Cuts off the last line of a journal where a crash left it torn, before more lines follow it."""
