@@ -110,7 +110,7 @@ def client_actors(root: int) -> list[psutil.Process]:
     raylets = {str(child.pid) for child in psutil.Process(root).children() if child.name() == "raylet"}
     found: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline"]):
-        if any(word.startswith("ray::Host") for word in (process.info["cmdline"] or [])[:1]):
+        if any(word.startswith("ray::ClientActor") for word in (process.info["cmdline"] or [])[:1]):
             try:
                 mine = process.environ().get("RAY_RAYLET_PID") in raylets
             except psutil.Error:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from fedray.client.vectorised import VectorisedEngine
 from fedray.client.workload import Workload
 from fedray.data.holdout import Holdout
 from fedray.messages import Array, Block, BlockReport, Failure, Ints, Joined, Shard
+from fedray.models.memory import resident_bytes
 
 Engine = SequentialEngine | VectorisedEngine
 
@@ -68,7 +68,7 @@ class BlockTraining:
             self._one_after_another()
         self._sum.name(*(block.index for block in self._blocks))
         ends = np.cumsum([len(block.clients) for block in self._blocks]).tolist()
-        memory_bytes = psutil.Process().memory_info().rss
+        memory_bytes = resident_bytes()
         return [self._report(block, end, memory_bytes) for block, end in zip(self._blocks, ends, strict=True)]
 
     def _one_after_another(self) -> None:

@@ -86,6 +86,7 @@ class DenseGradients:
         layers = dense_chain(module)
         assert layers is not None  # the engine asked before
         self._task, self._layers = task, layers
+        self._biased = {layer for layer in layers if isinstance(layer, nn.Linear) and _has_bias(layer)}
         self._scale = module.scale if isinstance(module, Scaled) else 1.0
         linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
         self._num_inputs, self._num_outputs = linear[0].in_features, linear[-1].out_features
@@ -126,7 +127,7 @@ class DenseGradients:
             before = seen[-1]
             if isinstance(layer, nn.Linear):
                 matrix = weights[slot].transpose(1, 2)
-                has_bias, width = _has_bias(layer), layer.out_features
+                has_bias, width = layer in self._biased, layer.out_features
                 seen.append(torch.baddbmm(weights[slot + 1][:, None], before, matrix) if has_bias else before @ matrix)
                 slot += 2 if has_bias else 1
             elif isinstance(layer, nn.Dropout):
@@ -154,14 +155,14 @@ class DenseGradients:
             elif not isinstance(layer, nn.Linear):
                 flow = _SLOPES[type(layer)][1](flow, before, after)
             else:
-                slot -= 2 if _has_bias(layer) else 1
+                slot -= 2 if layer in self._biased else 1
                 below = torch.bmm(flow, weights[slot]) if slot else flow  # before a step changes the weights
                 if isinstance(out, Descent):
                     out.weight(weights[slot], flow, before)
-                    if _has_bias(layer):
+                    if layer in self._biased:
                         out.bias(weights[slot + 1], flow)
                 else:
                     torch.bmm(flow.transpose(1, 2), before, out=out[slot])
-                    if _has_bias(layer):
+                    if layer in self._biased:
                         torch.sum(flow, dim=1, out=out[slot + 1])
                 flow = below

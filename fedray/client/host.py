@@ -17,6 +17,7 @@ from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.messages import Block, BlockReport, Floats, Ints, Partial, Shard
+from fedray.models.memory import keep_freed
 from fedray.models.table import build
 from fedray.models.tensors import as_tensor
 
@@ -65,6 +66,7 @@ class Host:
 
     def __init__(self, workload: Workload, data: FederatedData) -> None:
         torch.set_num_threads(workload.num_threads)
+        keep_freed()
         self.workload, self.data = workload, data
         self.holdout = Holdout(data, workload.holdout, workload.seed)
         self.engine = self._engine(workload)

@@ -14,8 +14,9 @@ from fedray.client.host import Work
 from fedray.errors import FedrayError
 from fedray.messages import Block, BlockReport, Floats, Partial
 from fedray.runtime import tree
+from fedray.runtime.answers import ActorDied, get
 from fedray.runtime.dispatch import Call, Dispatch
-from fedray.runtime.pool import ActorDied, Pool, get
+from fedray.runtime.pool import Pool
 from fedray.simulation.backend import Answers, CohortResult, OnReport
 
 _CALL_S = 0.02
@@ -101,7 +102,8 @@ class _Asked:
         def take(answer: Any, attempts: int) -> None:
             self._answers[position] = answer
 
-        return Call(method=method, args=lambda actor: (shared, item), on_answer=take)
+        is_small = not isinstance(shared, ray.ObjectRef)
+        return Call(method=method, args=lambda actor: (shared, item), on_answer=take, is_small=is_small)
 
     @property
     def ready(self) -> bool:
@@ -162,9 +164,10 @@ class _Cohort:
         return Call(
             method="train",
             args=lambda actor: (self.shared, blocks, self._hands_over(actor)),
-            on_answer=lambda work, attempts: self._take(work, attempts),
+            on_answer=self._take,
             actor=int(blocks[0].clients[0]) if self.pool.placement.own_actor else None,
             what=_name(blocks),
+            is_small=not isinstance(self.shared, ray.ObjectRef),
             parts=[self._call((block,)) for block in blocks] if len(blocks) > 1 else (),
         )
 

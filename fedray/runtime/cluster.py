@@ -14,11 +14,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedray.data.base import FederatedData
 from fedray.errors import CapacityError, ClusterError
+from fedray.runtime.answers import explained, reason
 from fedray.runtime.driver import Driver
 from fedray.runtime.forking.offer import quick_setup
 from fedray.runtime.limits import limits_here, raise_open_files
 from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
-from fedray.runtime.pool import explained, reason
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.watch import Event, Interrupted

@@ -9,7 +9,8 @@ from typing import Any
 import ray
 
 from fedray.errors import FedrayError
-from fedray.runtime.pool import ActorDied, Pool, Ref, get
+from fedray.runtime.answers import ActorDied, Ref, get
+from fedray.runtime.pool import Pool
 
 _POLL_S = 0.2
 """How long to wait for an answer before asking again whether to stop."""
@@ -28,6 +29,7 @@ class Call:
         on_answer: Told the answer, and how often an actor began with the call.
         actor: The position of the one actor that may answer, or None for any.
         what: What is done, for messages.
+        is_small: Whether its arguments and its answer are.
         parts: Smaller calls that together do the same: made instead of this one when its actor died.
         attempts: How often an actor began with it.
     """
@@ -37,6 +39,7 @@ class Call:
     on_answer: Callable[[Any, int], None]
     actor: int | None = None
     what: str = "work"
+    is_small: bool = False
     parts: "Sequence[Call]" = ()
     attempts: int = 0
 
@@ -114,7 +117,8 @@ class Dispatch:
         if not queue.calls:
             self._idle.remove(actor)
             queue.began = time.perf_counter()
-        queue.calls.append((call, self.pool.submit(actor, call.method, *call.args(actor))))
+        submit = self.pool.submit_small if call.is_small else self.pool.submit
+        queue.calls.append((call, submit(actor, call.method, *call.args(actor))))
 
     def _wait(self) -> None:
         """Takes what has come; an actor answers in the order in which it was asked."""

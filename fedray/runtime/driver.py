@@ -8,9 +8,10 @@ import torch
 from fedray.data.base import FederatedData
 from fedray.models.base import Layout
 from fedray.models.table import build
+from fedray.runtime.answers import Ref
 from fedray.runtime.backend import RayBackend
 from fedray.runtime.placement import Placement
-from fedray.runtime.pool import Pool, Ref
+from fedray.runtime.pool import Pool
 from fedray.simulation.plan import Plan
 from fedray.simulation.run import execute
 from fedray.simulation.run_folder import RunFolder

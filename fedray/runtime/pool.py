@@ -3,18 +3,16 @@
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayError, RaySystemError, RayTaskError
 
 from fedray.client.host import Host
 from fedray.client.workload import Workload
-from fedray.errors import ClusterError, FedrayError
+from fedray.runtime.answers import ActorDied, Ref, get, pack
+from fedray.runtime.client_actor import ClientActor
 from fedray.runtime.forking.offer import check_forked
 from fedray.runtime.forking.offer import runtime_env as forked_env
 from fedray.runtime.placement import Placement
 from fedray.runtime.starting import start
 from fedray.simulation.watch import Watch
-
-Ref = ray.ObjectRef[Any]
 
 
 class Pool:
@@ -45,14 +43,13 @@ class Pool:
         options["enable_task_events"] = False  # Ray's own record of every call: a tenth of the time of a short one
         if placement.forked:
             options["runtime_env"] = forked_env()
-        self._actor_class: Any = ray.remote(max_restarts=0, **options)(Host)
+        self._actor_class: Any = ray.remote(max_restarts=0, **options)(ClientActor)
         self.deaths = 0
         self._looked = not placement.forked
         self._actors: list[Any] = start(
             self._create,
             placement.num_actors,
-            answer=self._is_ready,
-            died=ActorDied,
+            on_ready=self._look,
             timeout_s=start_timeout_s,
             watch=watch,
         )
@@ -60,8 +57,7 @@ class Pool:
     def _create(self) -> Any:
         return self._actor_class.remote(*self._args)
 
-    def _is_ready(self, ref: Ref) -> None:
-        pid = get(ref)
+    def _look(self, pid: int) -> None:
         if not self._looked:
             self._looked = True
             check_forked(pid)
@@ -69,6 +65,10 @@ class Pool:
     def submit(self, actor: int, method: str, *args: Any) -> Ref:
         """Sends a call to one actor; it answers in the order of its calls."""
         return getattr(self._actors[actor], method).remote(*args)
+
+    def submit_small(self, actor: int, method: str, *args: Any) -> Ref:
+        """Sends a call whose arguments and answer are small and hold no references: as `submit`, but sooner."""
+        return self._actors[actor].call.remote(method, pack(args))
 
     def replace(self, actor: int) -> None:
         """Puts a new actor in the place of a dead one."""
@@ -106,10 +106,6 @@ class Pool:
         self._actors = []
 
 
-class ActorDied(FedrayError):
-    """The actor that had a call died before it answered, or its answer was lost with its node."""
-
-
 def _node(host: Host) -> str:
     return ray.get_runtime_context().get_node_id()
 
@@ -119,30 +115,3 @@ def _known(node: Ref) -> str:
         return get(node)
     except ActorDied:
         return ""
-
-
-def get(ref: Ref) -> Any:
-    """A result, with fedray's own errors as themselves."""
-    try:
-        return ray.get(ref)
-    except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
-        raise ActorDied(reason(error)) from error
-    except RayTaskError as error:
-        raise explained(error) from None
-
-
-def explained(error: RayTaskError) -> Exception:
-    """Fedray's own error, raised in another process; or a sentence where a user's code is not found there."""
-    if isinstance(error.cause, RaySystemError) and "No module named" in str(error.cause):
-        line = next(line for line in str(error.cause).splitlines() if "No module named" in line)
-        return ClusterError(
-            f"an actor cannot import what the experiment needs ({line.strip()}); start fedray in the folder that holds "
-            "it, or install it on every node"
-        )
-    return error.cause if isinstance(error.cause, FedrayError) else error
-
-
-def reason(error: RayError) -> str:
-    """Why an actor died, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if "creation task" in lines[0] else lines[0]

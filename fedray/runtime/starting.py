@@ -3,11 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
 from fedray.errors import CapacityError, ClusterError
+from fedray.runtime.answers import ActorDied, Ref, get
 from fedray.runtime.forking.offer import logs_folder
 from fedray.simulation.watch import Watch
 
@@ -19,53 +21,48 @@ _POLL_S = 0.2
 """How long to wait for an actor before asking again whether to stop."""
 
 Actor = Any
-Ref = ray.ObjectRef[Any]
 
 
 def start(
     create: Callable[[], Actor],
     number: int,
     *,
-    answer: Callable[[Ref], Any],
-    died: type[Exception],
     timeout_s: float,
     watch: Watch,
+    on_ready: Callable[[int], None] | None = None,
 ) -> list[Actor]:
     """Starts actors, and returns them when all are ready.
 
     Args:
         create: Creates one.
         number: How many.
-        answer: Gets a result.
-        died: What `answer` raises where the actor is dead.
         timeout_s: How long to wait for the next actor to become ready.
         watch: Told of progress, and asked whether to stop.
+        on_ready: Told the process id of each that is ready.
 
     Raises:
         CapacityError: None became ready in time.
         ClusterError: One died again and again.
     """
-    return _Starting(create, number, answer, died, timeout_s, watch).run()
+    return _Starting(create, [None] * number, timeout_s, watch, on_ready).run()
 
 
+@dataclass(slots=True)
 class _Starting:
     """The state of one `start`."""
 
-    def __init__(
-        self,
-        create: Callable[[], Actor],
-        number: int,
-        answer: Callable[[Ref], Any],
-        died: type[Exception],
-        timeout_s: float,
-        watch: Watch,
-    ) -> None:
-        self.create, self.answer, self.died, self.timeout_s, self.watch = create, answer, died, timeout_s, watch
-        self.actors: list[Actor] = [None] * number
-        self.waiting = deque(range(number))
-        self.starting: dict[Ref, int] = {}
-        self.attempts = [0] * number
-        self.ready = 0
+    create: Callable[[], Actor]
+    actors: list[Actor]
+    timeout_s: float
+    watch: Watch
+    on_ready: Callable[[int], None] | None
+    starting: dict[Ref, int] = field(default_factory=dict[Ref, int])
+    ready: int = 0
+    waiting: deque[int] = field(init=False)
+    attempts: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting, self.attempts = deque(range(len(self.actors))), [0] * len(self.actors)
 
     def run(self) -> list[Actor]:
         until = time.monotonic() + self.timeout_s
@@ -95,15 +92,17 @@ class _Starting:
     def _take(self, ref: Ref) -> None:
         position = self.starting.pop(ref)
         try:
-            self.answer(ref)
-        except self.died as error:
+            pid = get(ref)
+        except ActorDied as error:
             self._again(position, error)
             return
+        if self.on_ready is not None:
+            self.on_ready(pid)
         self.ready += 1
         if self.ready % _AT_ONCE == 0 or self.ready == len(self.actors):
             self.watch.tell("starting", text=f"{self.ready} of {len(self.actors)} client actors started")
 
-    def _again(self, position: int, error: Exception) -> None:
+    def _again(self, position: int, error: ActorDied) -> None:
         if self.attempts[position] >= _ATTEMPTS:
             raise ClusterError(
                 f"client actor {position} died {_ATTEMPTS} times while it started ({error}); its last words are in "

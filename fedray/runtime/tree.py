@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from fedray.runtime.pool import Pool, Ref
+from fedray.runtime.answers import Ref
+from fedray.runtime.pool import Pool
 
 _FAN_IN = 8
 """Sums that one process adds: the driver itself adds no more, however many actors and nodes there are."""

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 import torch
 
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.messages import BlockReport, Partial
 from fedray.models.base import Layout
+from fedray.models.memory import resident_bytes
 from fedray.models.table import build
 from fedray.models.threads import threads
 from fedray.server.sampling import choose
@@ -238,7 +238,7 @@ class Simulation:
             "busy_s": sum(report.seconds for report in reports),
             "longest_block_s": max(report.seconds for report in reports),
             "memory_bytes": {
-                "driver": psutil.Process().memory_info().rss,
+                "driver": resident_bytes(),
                 "host": max(report.memory_bytes for report in reports),
             },
             "metrics": {name: float(value) for name, value in metrics.items() if np.isfinite(value)},

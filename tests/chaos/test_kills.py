@@ -62,7 +62,7 @@ def test_forked_actors_killed_in_mid_round_change_nothing(reference: Result, tmp
         if event.kind == "round" and event.values["round"] == 2 and not after:
             raylet = raylet_of(os.getpid())
             assert raylet is not None
-            after.extend(process.pid for process in below(raylet.pid, "ray::Host")[:2])
+            after.extend(process.pid for process in below(raylet.pid, "ray::ClientActor")[:2])
             for pid in after:
                 os.kill(pid, signal.SIGKILL)
 
@@ -108,7 +108,7 @@ def test_no_process_is_left_after_sigkill(victim: str, tmp_path: Path) -> None:
         assert raylet is not None
         nurseries = below(raylet.pid, "fedray.runtime.forking.nursery")
         assert len(nurseries) == 1
-        assert len(below(raylet.pid, "ray::Host")) > MACHINES
+        assert len(below(raylet.pid, "ray::ClientActor")) > MACHINES
         if victim == "fedray":
             process.kill()
         else:

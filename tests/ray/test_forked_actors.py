@@ -69,7 +69,7 @@ def test_forked_actor_takes_about_what_is_counted_for_it(tmp_path: Path) -> None
         assert 0.5 * THREADS_PER_ACTOR < threads <= THREADS_PER_ACTOR
         assert parent is not None
         assert "fedray.runtime.forking.nursery" in parent.cmdline()
-        assert command[0].startswith("ray::Host")
+        assert command[0].startswith("ray::ClientActor")
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -8,7 +8,6 @@ import pytest
 import ray
 
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.pool import ActorDied, get
 from fedray.runtime.starting import start
 from fedray.simulation.watch import Watch
 
@@ -30,7 +29,7 @@ def _start(folder: Path, deaths: int, watch: Watch, number: int = 2) -> list[Any
         (folder / str(death)).touch()
     actor_class: Any = ray.remote(num_cpus=0)(_Weak)
     create = lambda: actor_class.remote(str(folder))  # noqa: E731
-    return start(create, number, answer=get, died=ActorDied, timeout_s=100, watch=watch)
+    return start(create, number, timeout_s=100, watch=watch)
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -55,4 +54,4 @@ def test_actors_that_do_not_start_in_time_are_one_sentence() -> None:
     actor_class: Any = ray.remote(num_cpus=1000)(_Weak)
     create = lambda: actor_class.remote("")  # noqa: E731
     with pytest.raises(CapacityError, match=r"1 of 1 client actors did not start in 1 s.*actors\.start_timeout_s"):
-        start(create, 1, answer=get, died=ActorDied, timeout_s=1, watch=Watch())
+        start(create, 1, timeout_s=1, watch=Watch())

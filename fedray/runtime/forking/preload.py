@@ -33,6 +33,7 @@ _MODULES = (
     "starlette.datastructures",
     "pyarrow.json",
     "fedray.runtime.driver",
+    "fedray.runtime.client_actor",
     "fedray.data.table",
     "fedray.models.table",
 )
