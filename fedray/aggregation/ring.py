@@ -16,8 +16,8 @@ from torch import Tensor
 from fedray.messages import Array, Ints, Partial
 from fedray.models.tensors import as_tensor
 
-_PIECE = 1 << 17
-"""Numbers that are encoded at once: a megabyte of float64, which stays in the cache."""
+_PIECE = 1 << 18
+"""Numbers that are encoded at once: two megabytes of float64."""
 _SMALL = 2.0**51
 _SHIFT = 1.5 * 2.0**52
 """A float64 of magnitude below 2^51 plus this is rounded to an integer that stands in its low bits."""
@@ -74,9 +74,11 @@ class Ring:
         fits_C, scale_C, is_small = self._measure(delta_CP, weights_C)
         if not bool(fits_C.all()):
             delta_CP, scale_C = delta_CP[fits_C], scale_C[fits_C]
-        width = max(1, _PIECE // max(1, len(delta_CP)))
+        width = min(max(1, _PIECE // max(1, len(delta_CP))), len(total_P))
+        buffer = torch.empty(len(delta_CP), width, dtype=torch.float64)  # one for all pieces: it stays in the cache
         for start in range(0, len(total_P), width):
-            scaled = delta_CP[:, start : start + width] * scale_C[:, None]
+            piece = delta_CP[:, start : start + width]
+            scaled = buffer[:, : piece.shape[1]].copy_(piece).mul_(scale_C[:, None])
             total_P[start : start + width] += _sum_rounded(scaled, is_small)
         return fits_C
 
@@ -110,7 +112,9 @@ def _rounded(scaled: Tensor, is_small: bool) -> Tensor:
 
 def _sum_rounded(scaled_CP: Tensor, is_small: bool) -> Tensor:
     """The sum over clients of what `_rounded` gives, (P,); overwrites its argument."""
-    if not is_small or len(scaled_CP) == 1:
+    if len(scaled_CP) == 1:
+        return _rounded(scaled_CP, is_small)[0]
+    if not is_small:
         return _rounded(scaled_CP, is_small).sum(dim=0)
     shifts = len(scaled_CP) * _SHIFT_BITS  # taken off once, modulo 2^64, instead of from each
     total_P = scaled_CP.add_(_SHIFT).view(torch.int64).sum(dim=0)
