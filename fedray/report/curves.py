@@ -1,8 +1,9 @@
 """The curves of a run over its rounds."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 """Colours of Okabe and Ito, told apart by colour-blind people too."""
@@ -10,7 +11,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 _PREFERRED = ("rmse", "auprc", "accuracy", "balanced_accuracy", "mae")
 
 
-def figure(history: pd.DataFrame, title: str) -> Any:
+def figure(history: "pd.DataFrame", title: str) -> Any:
     """Loss, the main metric of the test set, and speed, side by side.
 
     Args:
@@ -45,7 +46,7 @@ def figure(history: pd.DataFrame, title: str) -> Any:
     return drawing
 
 
-def _line(axes: Any, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
+def _line(axes: Any, history: "pd.DataFrame", column: str, colour: str, label: str) -> None:
     if column in history:
         values = history[column].dropna()
         axes.plot(values.index, values.to_numpy(), color=colour, label=label)

@@ -2,9 +2,8 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from torch import nn
 
 from fedray.errors import RunFolderError
@@ -12,6 +11,9 @@ from fedray.models import files as model_files
 from fedray.report import profile as profiles
 from fedray.report.curves import figure
 from fedray.simulation.run_folder import Record, RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd  # 30 MB of every process that runs experiments: taken only when a table is asked for
 
 
 class Result:
@@ -39,20 +41,26 @@ class Result:
         return self._records.config()
 
     @cached_property
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
         """One row a round: metrics, seconds by step, digest."""
+        import pandas as pd
+
         rows = [_flat(record) for record in self._records.lines("rounds")]
         return pd.DataFrame(rows).set_index("round") if rows else pd.DataFrame()
 
     @cached_property
-    def clients(self) -> pd.DataFrame:
+    def clients(self) -> "pd.DataFrame":
         """The ledger: one row for each (round, client)."""
+        import pandas as pd
+
         table = self._records.clients.read()
         return table.to_pandas() if table is not None else pd.DataFrame()
 
     @cached_property
-    def evaluations(self) -> pd.DataFrame:
+    def evaluations(self) -> "pd.DataFrame":
         """One row for each (round, client) that evaluated the model on its own examples."""
+        import pandas as pd
+
         table = self._records.evaluations.read()
         return table.to_pandas() if table is not None else pd.DataFrame()
 
@@ -87,8 +95,10 @@ class Result:
         """
         return model_files.load(self.folder)
 
-    def comparison(self) -> pd.DataFrame:
+    def comparison(self) -> "pd.DataFrame":
         """The federation beside its baselines: one row each, one column for each metric of the test set."""
+        import pandas as pd
+
         rows = {"federated": self.metrics, **self.summary.get("baselines", {})}
         frame = pd.DataFrame.from_dict(rows, orient="index")
         return frame[[name for name in frame.columns if name.startswith("test/")]]
