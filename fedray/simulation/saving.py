@@ -5,7 +5,7 @@ from concurrent.futures import Executor, Future
 
 
 class Saving:
-    """The save that goes on, if one does.
+    """The save that goes on, if one does. After one has failed there are no more: what it had taken is on no disk.
 
     Args:
         executor: Runs it.
@@ -19,7 +19,7 @@ class Saving:
         """Begins a save when the one before has ended.
 
         Raises:
-            Exception: What the one before raised.
+            Exception: What the one before raised, or one before that.
         """
         self.wait()
         self._current = self._executor.submit(save)
@@ -28,8 +28,8 @@ class Saving:
         """Waits for the save that goes on.
 
         Raises:
-            Exception: What it raised.
+            Exception: What it raised, or one before it.
         """
-        current, self._current = self._current, None
-        if current is not None:
-            current.result()
+        if self._current is not None:
+            self._current.result()
+            self._current = None
