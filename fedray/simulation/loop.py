@@ -12,6 +12,7 @@ import torch
 
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
+from fedray.errors import UserError
 from fedray.messages import BlockReport, Partial
 from fedray.models.base import Layout
 from fedray.models.memory import resident_bytes
@@ -22,7 +23,7 @@ from fedray.server.strategy import ServerState, advance, begin
 from fedray.simulation import ledger as ledgers
 from fedray.simulation.backend import Backend, CohortResult
 from fedray.simulation.blocks import form
-from fedray.simulation.checkpoint import Checkpoints, digest
+from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
 from fedray.simulation.evaluation import Evaluating, Evaluations
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import Record, RunFolder
@@ -83,7 +84,9 @@ class Simulation:
         self.module = build(plan.workload.model, plan.workload.spec, plan.workload.seed)
         self.layout = Layout(self.module)
         self.evaluations = Evaluations(plan, data, backend)
-        self.checkpoints = Checkpoints(folder.path / "checkpoint", plan.checkpoint.keep)
+        self.checkpoints = open_checkpoints(plan.checkpoint, folder.path)
+        self.extra: Extra = {}
+        """What checkpoints keep beside the state, as of the last recorded round; replaced, never changed in place."""
         is_large = self.layout.num_parameters >= _LARGE
         self._server_threads = os.cpu_count() or 1 if is_large else torch.get_num_threads()
         self._seconds: Seconds = {}
@@ -92,9 +95,11 @@ class Simulation:
 
     def start(self) -> ServerState:
         """The newest checkpoint, or the state before the first round; records after it are dropped."""
-        state = self.checkpoints.latest()
-        if state is None:
+        saved = self.checkpoints.latest()
+        if saved is None:
             state = begin(self.plan.strategy, self.layout.flatten(self.module).numpy(), self.layout.num_trainable)
+        else:
+            state, self.extra = saved.state, saved.extra
         self.folder.truncate(state.round)
         return state
 
@@ -193,11 +198,16 @@ class Simulation:
 
     def _save(self) -> None:
         """A checkpoint of the last recorded round, after everything up to it is on the disk."""
-        state, write = self._recorded, self.folder.flush(self._recorded.round)
+        state, extra, write = self._recorded, self.extra, self.folder.flush(self._recorded.round)
 
         def save() -> None:
             write()
-            self.checkpoints.save(state)
+            try:
+                self.checkpoints.save(state, extra)
+            except UserError as error:
+                if self.plan.checkpoint.on_error == "abort":
+                    raise
+                self.watch.tell("warning", text=f"{error}; {self.checkpoints.standing}")
 
         self._saving.begin(save)
         self._saved_at = time.monotonic()

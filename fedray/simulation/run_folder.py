@@ -7,7 +7,7 @@
     system.jsonl         use of the machine, sampled
     clients.parquet      one row for each (round, client): the ledger
     evaluations.parquet  one row for each (round, client) that evaluated the model
-    checkpoint/          the server state after a round, checksummed
+    checkpoint/          the server state after a round, checksummed; elsewhere with checkpoint.uri
     model.safetensors, model.json, input_example.npz    the trained model, at the end
     summary.json         final metrics, baselines, digest, at the end
     errors/              tracebacks of clients

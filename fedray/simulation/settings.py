@@ -2,8 +2,9 @@
 
 import math
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedray.client.engines import EngineName
 from fedray.config import Config
@@ -31,6 +32,23 @@ class CheckpointConfig(Config):
     """Least wall time between two checkpoints in seconds; 0 saves every round."""
     keep: Annotated[int, Field(ge=1)] = 2
     """How many checkpoints are kept."""
+    uri: str | None = None
+    """Where they are kept: an fsspec URI, file:///mnt/x or s3://bucket/prefix, below which each run has a folder of its
+    own; null: in the run folder. Credentials are what the file system finds in the environment."""
+    on_error: Literal["warn", "abort"] = "warn"
+    """A checkpoint cannot be saved: go on with the older one and try again when the next is due, or end the run."""
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, uri: str | None) -> str | None:
+        parts = urlsplit(uri or "file:///x")
+        if ":" in parts.netloc.rpartition("@")[0]:
+            raise ValueError(f"the {parts.scheme} URI holds a password; remove it, and give it by the environment")
+        if uri is not None and ("://" not in uri or "::" in uri):
+            raise ValueError(f"{uri!r} is no URI of a storage; write file:///mnt/x or s3://bucket/prefix")
+        if parts.scheme in ("file", "local") and (parts.netloc or not parts.path.strip("/")):
+            raise ValueError(f"{uri!r} names no folder from the root on; write file:///mnt/x")
+        return uri
 
 
 class FailureConfig(Config):

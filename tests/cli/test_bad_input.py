@@ -105,6 +105,10 @@ CASES = {
     "bad_name": wrong("name is '../x'", sets="name=../x"),
     "two_settings": wrong("cohort", "fraction", "set only one", sets="cohort.fraction=0.5"),
     "cohort_too_large": wrong("cohort.size is 21", "20 clients", sets="cohort.size=21"),
+    "checkpoint_password": wrong("checkpoint.uri", "holds a password", sets="checkpoint.uri=s3://me:secret@bucket/x"),
+    "checkpoint_no_uri": wrong("checkpoint.uri", "file:///mnt/x", sets="checkpoint.uri=/mnt/x"),
+    "checkpoint_protocol": wrong("no protocol 'nowhere'", sets="checkpoint.uri=nowhere://x"),
+    "checkpoint_read_only": wrong("checkpoint.uri is 'file:///proc/x'", "nothing can be saved", sets="checkpoint.uri=file:///proc/x"),
     # files
     "no_file": wrong("nowhere.yaml cannot be read", "No such file", command=("run", "nowhere.yaml")),
     "folder_for_file": wrong("Is a directory", command=("run", ".")),

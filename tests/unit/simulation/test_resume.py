@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from tiny_runs import Run, crash_in
 
+from fedray.errors import CapacityError
 from fedray.simulation.backend import SerialBackend
 from fedray.simulation.checkpoint import Checkpoints
+from fedray.simulation.loop import Simulation
 from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.watch import Interrupted
 
@@ -61,9 +63,9 @@ def test_killed_without_a_word(tmp_path: Path, unbroken: Run, round: int, saved:
     run = Run(tmp_path / "a", checkpoint={"every_s": 0})
     kept = Checkpoints.save
 
-    def save(self: Checkpoints, state) -> None:
+    def save(self: Checkpoints, state, extra) -> None:
         if state.round == saved:
-            kept(self, state)
+            kept(self, state, extra)
 
     def flush(self: RunFolder, to: int) -> Callable[[], None]:
         return whole(self, to) if to == saved else lambda: None
@@ -179,3 +181,114 @@ def test_every_file_of_the_folder_is_whole(unbroken: Run):
     assert not {name for name in names if name.endswith(".tmp")}
     assert {"clients.parquet", "evaluations.parquet", "model.safetensors", "summary.json"} <= names
     json.loads((unbroken.folder.path / "summary.json").read_text(), parse_constant=pytest.fail)
+
+
+def full_for(round: int) -> Callable[..., None]:
+    """A storage that is full when the checkpoint of a round is saved."""
+    save = Checkpoints.save
+
+    def full(self: Checkpoints, state, extra) -> None:
+        if state.round == round:
+            raise CapacityError("the storage is full")
+        save(self, state, extra)
+
+    return full
+
+
+def warnings(run: Run) -> list[str]:
+    return [event.values["text"] for event in run.watch.take() if event.kind == "warning"]
+
+
+def test_checkpoint_that_cannot_be_saved_does_not_end_a_run(tmp_path: Path, unbroken: Run, monkeypatch):
+    run = Run(tmp_path / "a", checkpoint={"every_s": 0})
+    monkeypatch.setattr(Checkpoints, "save", full_for(2))
+    with pytest.raises(MemoryError):
+        run.go(backend=crash_in(3))  # round 2 is the last one recorded
+    told = "the storage is full; the run goes on with the checkpoint of round 1, and tries again when the next is due"
+    assert set(warnings(run)) == {told}
+    going_on = Run(tmp_path / "a", checkpoint={"every_s": 0})
+    assert_same(going_on.go(), unbroken)
+    assert set(warnings(going_on)) == {told}
+    assert {path.stem for path in (tmp_path / "a" / "checkpoint").iterdir()} == {"round-00000003", "round-00000004"}
+
+
+def test_checkpoint_that_cannot_be_saved_ends_a_run_where_that_is_wanted(tmp_path: Path, unbroken: Run, monkeypatch):
+    run = Run(tmp_path / "a", checkpoint={"every_s": 0, "on_error": "abort"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", full_for(2))
+        with pytest.raises(CapacityError, match="the storage is full"):
+            run.go()
+    assert run.status["state"] == "failed"
+    assert warnings(run) == []
+    assert_same(Run(tmp_path / "a").go(), unbroken)
+
+
+def test_defect_while_saving_is_never_a_warning(tmp_path: Path, monkeypatch):
+    def broken(self: Checkpoints, state, extra) -> None:
+        raise TypeError("extra is no JSON")
+
+    monkeypatch.setattr(Checkpoints, "save", broken)
+    with pytest.raises(TypeError, match="extra is no JSON"):
+        Run(tmp_path).go()
+
+
+def test_full_disk_of_the_records_ends_a_run(tmp_path: Path, monkeypatch):
+    def full(self: RunFolder, to: int) -> Callable[[], None]:
+        def write() -> None:
+            raise CapacityError("the disk is full")
+
+        return write
+
+    monkeypatch.setattr(RunFolder, "flush", full)
+    run = Run(tmp_path, checkpoint={"every_s": 0})
+    with pytest.raises(CapacityError, match="the disk is full"):
+        run.go()
+    assert run.status["state"] == "failed"
+
+
+def test_run_with_its_checkpoints_behind_a_uri_goes_on(tmp_path: Path, unbroken: Run):
+    uri = f"memory://{tmp_path.name}"
+    settings = {"checkpoint": {"every_s": 0, "uri": uri}}
+    with pytest.raises(MemoryError):
+        Run(tmp_path / "a", **settings).go(backend=crash_in(4))
+    going_on = Run(tmp_path / "a", **settings)
+    assert_same(going_on.go(), unbroken)
+    assert "round 4 of 4" in [event.values["text"] for event in going_on.watch.take() if event.kind == "starting"]
+    assert not list((tmp_path / "a" / "checkpoint").glob("round-*"))
+
+
+def test_extra_of_a_checkpoint_comes_back(tmp_path: Path):
+    run = Run(tmp_path, checkpoint={"every_s": 0})
+
+    def simulation() -> Simulation:
+        backend = SerialBackend(run.plan.workload, run.data, run.watch)
+        return Simulation(plan=run.plan, data=run.data, backend=backend, folder=run.folder, watch=run.watch)
+
+    first = simulation()
+    state = first.start()
+    assert first.extra == {}
+    first.extra = {"clock_s": 12.5, "quarantined": [3]}
+    first.run(state)
+    second = simulation()
+    assert second.start().round == 4
+    assert second.extra == {"clock_s": 12.5, "quarantined": [3]}
+
+
+def test_no_checkpoint_follows_records_that_could_not_be_written(tmp_path: Path, unbroken: Run, monkeypatch):
+    """The rows of round 2 are lost with the save that failed: a checkpoint of a later round would lie about them."""
+    whole = RunFolder.flush
+
+    def flush(self: RunFolder, to: int) -> Callable[[], None]:
+        write = whole(self, to)
+
+        def fail() -> None:
+            raise CapacityError("the disk is full")
+
+        return fail if to == 2 else write
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "flush", flush)
+        with pytest.raises(CapacityError, match="the disk is full"):
+            Run(tmp_path, checkpoint={"every_s": 0}).go()
+    assert {path.stem for path in (tmp_path / "checkpoint").iterdir()} == {"round-00000001"}
+    assert_same(Run(tmp_path).go(), unbroken)
