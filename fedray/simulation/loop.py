@@ -97,6 +97,8 @@ class Simulation:
         """The newest checkpoint, or the state before the first round; records after it are dropped."""
         saved = self.checkpoints.latest()
         if saved is None:
+            if self.folder.lines("rounds"):
+                self.watch.tell("warning", text="there is no checkpoint; the rounds that are done are computed again")
             state = begin(self.plan.strategy, self.layout.flatten(self.module).numpy(), self.layout.num_trainable)
         else:
             state, self.extra = saved.state, saved.extra

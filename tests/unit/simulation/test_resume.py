@@ -255,6 +255,10 @@ def test_run_with_its_checkpoints_behind_a_uri_goes_on(tmp_path: Path, unbroken:
     assert_same(going_on.go(), unbroken)
     assert "round 4 of 4" in [event.values["text"] for event in going_on.watch.take() if event.kind == "starting"]
     assert not list((tmp_path / "a" / "checkpoint").glob("round-*"))
+    (tmp_path / "a").rename(tmp_path / "b")  # which has no checkpoint behind the URI
+    renamed = Run(tmp_path / "b", **settings)
+    assert_same(renamed.go(), unbroken)
+    assert warnings(renamed) == ["there is no checkpoint; the rounds that are done are computed again"]
 
 
 def test_extra_of_a_checkpoint_comes_back(tmp_path: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Faults, FaultyFileSystem, Gone, faulty_disk
+from broken_writes import Faults, FaultyFileSystem, Gone, faulty_disk
 from test_checkpoint import bits, state
 
 from fedray.errors import CapacityError, RunFolderError
