@@ -131,6 +131,28 @@ def profile(
 
 
 @app.command()
+def verify(
+    first: Run,
+    second: Run,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all that was found to this JSON file.")] = None,
+) -> None:
+    """Tell whether two runs are the same, bit for bit, and if not, from which round on and why.
+
+    Exit status: 0 the same, 1 different, 2 no run folder.
+    """
+    from fedray.files import write_json
+    from fedray.report.verify import verify as compare
+    from fedray.report.verify_table import show
+
+    found = compare(first, second)
+    show(Console(), found, (first.resolve().name, second.resolve().name))
+    if as_json is not None:
+        write_json(as_json, found.to_dict())
+        typer.echo(f"findings     {as_json}")
+    raise typer.Exit(0 if found.is_same else 1)
+
+
+@app.command()
 def scale(
     file: Annotated[Path | None, typer.Argument(help="Experiment file (YAML); not with --resume.")] = None,
     clients: Annotated[str | None, typer.Option(help="Cohort sizes: 100,1000,10000.")] = None,
