@@ -175,6 +175,7 @@ def _backend(experiment: Experiment, plan: Plan, data: FederatedData, tell: OnEv
 
     with cluster.connect(experiment.actors) as shape:
         placement = place(experiment.actors, data.num_clients, experiments.num_parameters(plan), shape)
+        plan = experiments.with_actors(experiment, plan, placement.num_actors)
         tell(Event(kind="placement", values={"placement": placement, "cluster": shape}))
         yield lambda folder, stop: cluster.run(
             plan=plan,
@@ -193,7 +194,7 @@ def _run_here(plan: Plan, data: FederatedData, folder: RunFolder, tell: OnEvent,
 
     def work() -> None:
         try:
-            backend = lambda: SerialBackend(plan.workload, data, watch)  # noqa: E731
+            backend = lambda: SerialBackend(plan.workload, data, watch, plan.failures)  # noqa: E731
             execute(plan=plan, data=data, backend=backend, folder=folder, watch=watch)
         except BaseException as error:  # handed to the caller's thread
             errors.append(error)

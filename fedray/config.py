@@ -48,7 +48,7 @@ def _unknown(key: str, known: list[str]) -> str:
 
 
 class Choices:
-    """The alternatives of one kind of setting, chosen by their `name`.
+    """The alternatives of one kind of setting, chosen by their `name` (or another key).
 
     Used as an annotation, `Annotated[ModelConfig, MODELS]`. In YAML a bare string stands for `{name: string}`, and a
     name with a colon, `my_pkg.nets:Net`, selects `imported`, which builds a user's own class with `args`.
@@ -57,10 +57,17 @@ class Choices:
         kind: What is chosen, for messages: "model", "strategy".
         options: Name to settings class; each class has a field `name` with that default.
         imported: The settings class behind an import path, or None where only built-in names are allowed.
+        key: The setting that chooses, instead of `name`.
     """
 
-    def __init__(self, kind: str, options: Mapping[str, type[Config]], imported: type[Config] | None = None) -> None:
-        self.kind, self.options, self.imported = kind, dict(options), imported
+    def __init__(
+        self,
+        kind: str,
+        options: Mapping[str, type[Config]],
+        imported: type[Config] | None = None,
+        key: str = "name",
+    ) -> None:
+        self.kind, self.options, self.imported, self.key = kind, dict(options), imported, key
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         choices: dict[Any, core_schema.CoreSchema] = {n: handler.generate_schema(c) for n, c in self.options.items()}
@@ -70,9 +77,9 @@ class Choices:
         return core_schema.no_info_before_validator_function(self._expand, tagged)
 
     def _expand(self, value: Any) -> Any:
-        value = {"name": value} if isinstance(value, str) else value
-        if isinstance(value, Mapping) and "name" not in value:
-            text = f"has no name; choose the {self.kind} by name: {', '.join(self.options)}"
+        value = {self.key: value} if isinstance(value, str) else value
+        if isinstance(value, Mapping) and self.key not in value:
+            text = f"has no {self.key}; choose the {self.kind} by {self.key}: {', '.join(self.options)}"
             raise PydanticCustomError("no_name", "{text}", {"text": text})
         name = self._name(value)
         if name not in self.options and not (self.imported and isinstance(name, str) and ":" in name):
@@ -86,9 +93,8 @@ class Choices:
         name = self._name(value)
         return ":" if isinstance(name, str) and ":" in name else name
 
-    @staticmethod
-    def _name(value: Any) -> Any:
-        return value.get("name") if isinstance(value, Mapping) else getattr(value, "name", value)
+    def _name(self, value: Any) -> Any:
+        return value.get(self.key) if isinstance(value, Mapping) else getattr(value, self.key, value)
 
 
 def parse(cls: type[C], data: Any, source: str = "") -> C:
@@ -136,6 +142,8 @@ def _setting(cls: type[Config] | None, location: list[int | str]) -> list[str]:
         path.append(str(part))
         field = cls.model_fields.get(str(part)) if cls else None
         choices = _choices(field) if field else None
+        if choices and location and isinstance(location[0], int):  # one of a list
+            path.append(str(location.pop(0)))
         if choices and location:
             cls = choices.options.get(str(location.pop(0)), choices.imported)
         else:

@@ -9,11 +9,16 @@
     │   ├── ClusterError      a cluster cannot be reached
     │   ├── RunFolderError    a run folder is damaged or is not one
     │   └── TrackingError     an MLflow server cannot be used
+    ├── RoundFailed           a round lost too much to go on, as the settings say
+    ├── InjectedFault         a fault of the plan: raised on purpose
     └── ClientError           one client's training went wrong; the message names the client
         └── UpdateRejected    its update is not finite or does not fit the ring
 
 Constructors take what their parent takes, so that every error survives pickling between Ray processes.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class FedrayError(Exception):
@@ -50,6 +55,26 @@ class RunFolderError(UserError):
 
 class TrackingError(UserError):
     """An MLflow server cannot be used as configured."""
+
+
+class RoundFailed(FedrayError):
+    """A round lost too much to go on.
+
+    Args:
+        sentence: What happened, and the setting to change.
+        faults: What went wrong in the round, for the run folder: `FaultEvent`s.
+    """
+
+    def __init__(self, sentence: str, faults: Sequence[Any] = ()) -> None:
+        super().__init__(sentence, tuple(faults))
+        self.sentence, self.faults = sentence, tuple(faults)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class InjectedFault(FedrayError):
+    """A client's training raises on purpose, because the fault plan says so."""
 
 
 class ClientError(FedrayError):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,8 @@ from fedray.runtime.placement import ActorsConfig
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategies import AnyStrategy, FedAvg
 from fedray.server.strategy import ImportedStrategy, Strategy
+from fedray.simulation.faults import expand as faults
+from fedray.simulation.faults.settings import AnyFault
 from fedray.simulation.plan import Plan
 from fedray.simulation.settings import (
     BaselinesConfig,
@@ -79,6 +82,8 @@ class Experiment(Config):
     """What the federation is compared with."""
     failures: FailureConfig = FailureConfig()
     """What follows when a client gives no update."""
+    faults: tuple[AnyFault, ...] = ()
+    """What goes wrong on purpose."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """When the state is saved."""
     threads: Annotated[int, Field(ge=1)] = 1
@@ -193,6 +198,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         training = training.model_copy(update={"proximal": strategy.client_proximal})
     if (experiment.baselines.central or experiment.baselines.local) and data.test() is None:
         raise ConfigError(f"baselines need a test set, but data '{experiment.data.name}' has none; remove baselines")
+    _check_enough(experiment.failures, cohort_size)
     module = _checked_module(experiment, data)
     holdout = Holdout(data, experiment.evaluation.holdout, experiment.seed)
     with threads(experiment.threads):
@@ -209,7 +215,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         evaluation_batch=experiment.evaluation.batch_size,
         num_threads=experiment.threads,
     )
-    return Plan(
+    plan = Plan(
         name=experiment.name,
         rounds=experiment.rounds,
         workload=workload,
@@ -225,6 +231,34 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         failures=experiment.failures,
         baselines=experiment.baselines,
     )
+    return with_actors(experiment, plan, _num_actors(experiment.actors, data.num_clients))
+
+
+def with_actors(experiment: Experiment, plan: Plan, num_actors: int) -> Plan:
+    """The plan with the faults that are due with so many client actors.
+
+    Raises:
+        ConfigError: A table of faults is wrong, or a fault names a client that is not there.
+    """
+    planned = faults.expand(experiment.faults, experiment.seed, experiment.rounds, num_actors)
+    faults.check(planned, plan.num_clients)
+    return replace(plan, faults=planned, num_actors=num_actors)
+
+
+def _num_actors(actors: ActorsConfig, num_clients: int) -> int:
+    """The client actors that the settings name, or one: what a placement would make of auto is not known yet."""
+    if actors.num_actors is not None:
+        return min(actors.num_actors, num_clients)
+    return 1 if actors.clients_per_actor == "auto" else -(-num_clients // actors.clients_per_actor)
+
+
+def _check_enough(failures: FailureConfig, cohort_size: int) -> None:
+    needed = failures.min_clients
+    if isinstance(needed, int) and needed > cohort_size:
+        raise ConfigError(
+            f"failures.min_clients is {needed}, but a cohort has {cohort_size} clients; "
+            f"set failures.min_clients to at most {cohort_size}"
+        )
 
 
 def _checked_module(experiment: Experiment, data: FederatedData) -> nn.Module:

@@ -85,6 +85,35 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something that goes wrong on purpose, in one round.
+
+    Attributes:
+        id: Row of the fault plan.
+        round: Round number, from 1.
+        kind: What goes wrong: "kill", "corrupt" and so on.
+        client: The client it is bound to, or -1.
+        block: Index of the block it is bound to, or -1: as the round was cut up, however blocks are divided later.
+        at: When, in the training of a block; for faults of a round: in its training, aggregation or checkpoint.
+        how: A kind of the kind: "nan", "bit_flip".
+        seconds: How long it lasts.
+        amount: A factor, a number of bytes, a bit: as the kind says.
+        repeat: It happens at every attempt; otherwise a fault of a process happens once.
+    """
+
+    id: int
+    round: int
+    kind: str
+    client: int
+    block: int
+    at: Literal["before", "during", "after"]
+    how: str = ""
+    seconds: float = 0
+    amount: float = 0
+    repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """A fixed slice of the cohort: the unit of scheduling and of retry.
 
@@ -94,6 +123,7 @@ class Block:
         start: Position of its first client in the cohort.
         clients: Client ids, shape (C,), in canonical order.
         work: Estimated work in example-passes; the longest block is trained first.
+        faults: What goes wrong on purpose while it is trained.
     """
 
     round: int
@@ -101,6 +131,7 @@ class Block:
     start: int
     clients: Ints
     work: float
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +158,14 @@ class BlockReport:
     Attributes:
         block: The block's index.
         start: Position of its first client in the cohort.
-        columns: One row a client, shape (C,): examples, loss, seconds and so on.
+        columns: One row a client, shape (C,): client id, examples, loss, seconds and so on.
         failures: Clients without a usable update: client id to (cause, details).
         seconds: Wall time of the block on its host.
         memory_bytes: Resident memory of the host's process after the block.
         pid: The host's process id, for the ledger.
+        actor: Position of the actor that trained it, or -1; the backend says it.
+        node: The node it was trained on, or ""; the backend says it.
+        time: Epoch seconds when the backend had it, or 0 for when the ledger closes.
     """
 
     block: int
@@ -141,6 +175,9 @@ class BlockReport:
     seconds: float = 0.0
     memory_bytes: int = 0
     pid: int = 0
+    actor: int = -1
+    node: str = ""
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +185,14 @@ class Failure:
     """Why a client has no usable update.
 
     Attributes:
-        fate: "failed" when its training raised, "rejected" when its update was refused.
+        fate: "failed" when its training raised, "rejected" when its update was refused, "dropped" when the process that
+            trained it was lost and the round goes on without it, "quarantined" when it is not trained any more.
         cause: One line.
         details: Traceback, or "".
+        time: Epoch seconds when that was decided, or 0 for when the ledger closes.
     """
 
-    fate: Literal["failed", "rejected"]
+    fate: Literal["failed", "rejected", "dropped", "quarantined"]
     cause: str
     details: str = ""
+    time: float = 0.0

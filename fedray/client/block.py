@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fedray.aggregation.ring import RunningSum
 from fedray.client.failure import failed
+from fedray.client.faults import ClientFaults
 from fedray.client.sequential import SequentialEngine
 from fedray.client.trained import Trained
 from fedray.client.training import weights_of
@@ -52,8 +53,10 @@ class BlockTraining:
         self._parameters, self._blocks, self._sum = parameters, blocks, total
         self._clients = np.concatenate([block.clients for block in blocks])
         self._failures: dict[int, Failure] = {}
+        self._faults = ClientFaults(blocks, workload.seed)
         num_clients = len(self._clients)
         self._columns: dict[str, Array] = {
+            "client": self._clients,
             "examples": np.zeros(num_clients, np.int64),
             "loss": np.full(num_clients, np.nan),
             "steps": np.zeros(num_clients, np.int64),
@@ -98,6 +101,8 @@ class BlockTraining:
         began, clients = time.perf_counter(), self._clients[places]
         try:
             examples: Any = self._load(clients) if loaded is None else loaded()
+            if self._faults:
+                self._faults.check(clients)
             trained = self._engine.train(self._parameters, examples, self._blocks[0].round, clients)
         except Exception as error:
             if len(places) == 1:
@@ -110,6 +115,8 @@ class BlockTraining:
         self._columns["seconds"][places] = (time.perf_counter() - began) / len(places)
 
     def _add(self, places: Ints, trained: Trained) -> None:
+        if self._faults:
+            places, trained = self._damaged(places, trained)
         sizes = self._holdout.sizes[self._clients[places]]
         weights = weights_of(self._workload.training, sizes)
         usable = self._sum.add(self._workload.ring, trained.delta, weights)
@@ -120,6 +127,15 @@ class BlockTraining:
         self._columns["examples"][kept] = sizes[usable]
         self._columns["loss"][kept] = trained.loss[usable]
         self._columns["steps"][kept] = trained.steps[usable]
+
+    def _damaged(self, places: Ints, trained: Trained) -> tuple[Ints, Trained]:
+        """What the fault plan makes of updates; those that are not as long as the model are refused here."""
+        resized = self._faults.damage(self._clients[places], trained.delta)
+        for row, delta in resized.items():
+            cause = f"it holds {len(delta)} parameters, but the model has {len(self._parameters)}"
+            self._failures[int(self._clients[places[row]])] = Failure(fate="rejected", cause=cause)
+        rows = np.setdiff1d(np.arange(len(places)), list(resized))
+        return places[rows], Trained(delta=trained.delta[rows], loss=trained.loss[rows], steps=trained.steps[rows])
 
     def _report(self, block: Block, end: int, memory_bytes: int) -> BlockReport:
         span = slice(end - len(block.clients), end)

@@ -9,10 +9,14 @@ import torch
 from fedray.client.host import Host
 from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
-from fedray.messages import Block, BlockReport, Floats, Partial
+from fedray.messages import Block, BlockReport, Failure, Floats, Partial
+from fedray.simulation.faults.event import FaultEvent
+from fedray.simulation.serial import SerialCohort
+from fedray.simulation.settings import FailureConfig
 from fedray.simulation.watch import Watch
 
 OnReport = Callable[[BlockReport], None]
+_FAILURES = FailureConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +25,13 @@ class CohortResult:
 
     Attributes:
         partial: The sum of all usable updates.
-        reports: One for each block, in any order.
+        reports: One for each block, or for each part of a block that was divided, in any order.
         seconds: Wall time by step: "put", "train", "aggregate".
         num_bytes: "put": bytes of parameters that went to hosts; "aggregate": bytes of sums that came back.
         slots: Hosts that train at once.
         attempts: Blocks that were trained more than once: position of their first client in the cohort to times.
+        dropped: Clients that nothing came back of: their fate, "dropped" or "quarantined", and why.
+        faults: What went wrong, planned or not.
         deaths: Hosts that died and were replaced.
     """
 
@@ -34,6 +40,8 @@ class CohortResult:
     seconds: dict[str, float]
     num_bytes: dict[str, int]
     attempts: dict[int, int] = field(default_factory=dict[int, int])
+    dropped: dict[int, Failure] = field(default_factory=dict[int, Failure])
+    faults: list[FaultEvent] = field(default_factory=list[FaultEvent])
     deaths: int = 0
     slots: int = 1
 
@@ -59,8 +67,11 @@ class Backend(Protocol):
 
         Args:
             parameters: The round's parameters, shape (P,).
-            blocks: The cohort.
+            blocks: The cohort, with the faults that are planned for it.
             on_report: Told of each block when it is done.
+
+        Raises:
+            RoundFailed: Too much was lost, by the failure policy.
         """
         ...
 
@@ -95,23 +106,31 @@ class SerialBackend:
         workload: The client side of the experiment.
         data: The population's data.
         watch: Asked between blocks whether to stop.
+        failures: What follows when a process is lost.
     """
 
-    def __init__(self, workload: Workload, data: FederatedData, watch: Watch) -> None:
-        self._watch, self._threads = watch, torch.get_num_threads()
+    def __init__(
+        self, workload: Workload, data: FederatedData, watch: Watch, failures: FailureConfig = _FAILURES
+    ) -> None:
+        self._watch, self._threads, self._failures = watch, torch.get_num_threads(), failures
         self._host = Host(workload, data)
 
     def run_cohort(self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport) -> CohortResult:
-        reports: list[BlockReport] = []
+        cohort = SerialCohort(self._host, parameters, blocks, on_report, self._failures)
         with torch.random.fork_rng(devices=[]):
-            for block in blocks:
+            while not cohort.is_done:
                 self._watch.check()
-                reports += self._host.train(parameters, [block]).reports
-                on_report(reports[-1])
+                cohort.go_on()
         partial = self._host.collect(blocks[0].round)
-        seconds = {"train": sum(report.seconds for report in reports)}
-        moved = {"put": parameters.nbytes, "aggregate": partial.total.nbytes}
-        return CohortResult(partial=partial, reports=reports, seconds=seconds, num_bytes=moved)
+        return CohortResult(
+            partial=partial,
+            reports=cohort.reports,
+            seconds={"train": sum(report.seconds for report in cohort.reports)},
+            num_bytes={"put": parameters.nbytes, "aggregate": partial.total.nbytes},
+            attempts=cohort.attempts,
+            dropped=cohort.dropped,
+            faults=cohort.events,
+        )
 
     def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> "Answered":
         answers: list[Any] = []

@@ -1,5 +1,8 @@
 """Cutting a cohort into blocks."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from fedray.messages import Block, Ints
@@ -28,4 +31,30 @@ def form(cohort: Ints, sizes: Ints, block_size: int, round: int) -> tuple[Block,
             work=float(sizes[ordered[start : start + block_size]].sum()),
         )
         for index, start in enumerate(range(0, len(ordered), block_size))
+    )
+
+
+def part(block: Block, clients: Sequence[int], num_blocks: int) -> Block:
+    """Some neighbours of a block as a block of their own, whose index no block of the round has.
+
+    Args:
+        block: The block, as the round was cut up.
+        clients: Whom to keep: one client, or neighbours in the order of the block.
+        num_blocks: Blocks of the round.
+
+    Returns:
+        The part. It keeps the faults of its clients.
+    """
+    if len(clients) == len(block.clients):
+        return block
+    place = block.clients.tolist().index(clients[0])
+    kept = block.clients[place : place + len(clients)]
+    start = block.start + place
+    return replace(
+        block,
+        index=num_blocks + start,
+        start=start,
+        clients=kept,
+        work=block.work * len(kept) / len(block.clients),
+        faults=tuple(fault for fault in block.faults if fault.client in kept),
     )

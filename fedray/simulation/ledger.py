@@ -1,15 +1,20 @@
 """The ledger: for every (round, client) exactly one fate."""
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedray.errors import ClientError, UpdateRejected
-from fedray.messages import Array, Block, BlockReport, Failure
+from fedray.errors import ClientError, RoundFailed, UpdateRejected
+from fedray.messages import Array, Block, BlockReport, Failure, Ints
+from fedray.simulation.policy import enough
 from fedray.simulation.settings import FailureConfig
 
-FATES = ("ok", "retried", "failed", "rejected")
-"""retried: usable, after the actor that had it died; failed: its training raised; rejected: its update was refused."""
+FATES = ("ok", "retried", "failed", "rejected", "dropped", "quarantined")
+"""retried: usable, after the actor that had it died; failed: its training raised; rejected: its update was refused;
+dropped: its actor died, and the round went on without it; quarantined: it is not trained any more."""
+_NUMBERS = {"examples": np.int32, "steps": np.int32, "loss": np.float32, "seconds": np.float32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +22,7 @@ class Ledger:
     """One round's fates.
 
     Attributes:
-        columns: One row a client in the order of the cohort, shape (K,).
+        columns: One row a client in the order of the cohort, those in no block last, shape (K,).
         failures: Clients without a usable update.
         fates: Fate to number of clients; the sum is the cohort.
     """
@@ -33,57 +38,121 @@ class Ledger:
         return float(np.sum(np.where(usable > 0, self.columns["loss"], 0.0) * usable) / max(1, usable.sum()))
 
 
-def close(blocks: tuple[Block, ...], reports: list[BlockReport], attempts: dict[int, int]) -> Ledger:
-    """Puts the reports of a round together.
+def close(
+    cohort: Ints,
+    blocks: Sequence[Block],
+    reports: Sequence[BlockReport],
+    attempts: Mapping[int, int],
+    dropped: Mapping[int, Failure],
+) -> Ledger:
+    """Puts what came back in a round together.
 
     Args:
-        blocks: The cohort.
+        cohort: Client ids.
+        blocks: Those of the cohort that were to be trained.
         reports: What came back, in any order.
-        attempts: Position of a block's first client to how often it was trained, where that was more than once.
+        attempts: Position of the first client of a report, or of what was dropped, to how often it was begun with,
+            where that was more than once.
+        dropped: Clients that nothing came back of, and why.
 
     Raises:
-        RuntimeError: A client has no fate, or two: a defect of fedray.
+        RuntimeError: A client has no fate, or two, or is not of the cohort: a defect of fedray.
     """
-    clients = np.concatenate([block.clients for block in blocks])
-    reports = sorted(reports, key=lambda report: report.start)
-    lengths = [len(report.columns["examples"]) for report in reports]
-    if [report.start for report in reports] != np.cumsum([0, *lengths])[:-1].tolist() or sum(lengths) != len(clients):
-        raise RuntimeError("the ledger does not close: the reports do not cover the cohort exactly once")
-    failures = {client: failure for report in reports for client, failure in report.failures.items()}
-    columns = {name: np.concatenate([r.columns[name] for r in reports]) for name in reports[0].columns}
-    tries = np.repeat([attempts.get(report.start, 1) for report in reports], lengths).astype(np.int16)
-    fate = np.where(tries > 1, "retried", "ok").astype(object)
-    for position in np.flatnonzero(np.isin(clients, list(failures))):
-        fate[position] = failures[int(clients[position])].fate
+    reports, now = sorted(reports, key=lambda report: report.start), time.time()
+    rows = np.concatenate([np.zeros(0, np.int64), *(report.columns["client"] for report in reports)])
+    _check_once(cohort, np.concatenate([rows, np.array(list(dropped), np.int64)]))
+    clients, block, tries = _in_order(cohort, blocks, attempts)
+    places = _places(clients, rows)
+    lengths = [len(report.columns["client"]) for report in reports]
+
+    def spread(dtype: type, values: Sequence[object], otherwise: object) -> Array:
+        """One value a report, as one a client."""
+        column = np.full(len(clients), otherwise, dtype)
+        column[places] = np.repeat(np.array(values, dtype), lengths)
+        return column
+
+    tries[places] = np.repeat([attempts.get(report.start, 1) for report in reports], lengths)
+    failures = {c: failure for report in reports for c, failure in report.failures.items()} | dict(dropped)
+    fate, cause = np.where(tries > 1, "retried", "ok").astype(object), np.full(len(clients), "", object)
+    decided = spread(np.float64, [report.time or now for report in reports], now)
+    for place in np.flatnonzero(np.isin(clients, list(failures))).tolist():
+        failure = failures[int(clients[place])]
+        fate[place], cause[place] = failure.fate, failure.cause
+        decided[place] = failure.time or decided[place]
     columns = {
         "client": clients,
         "fate": fate.astype(str),
-        "attempts": tries,
-        "block": np.repeat([block.index for block in blocks], [len(b.clients) for b in blocks]).astype(np.int32),
-        "pid": np.repeat([report.pid for report in reports], lengths).astype(np.int32),
-        "examples": columns["examples"].astype(np.int32),
-        "steps": columns["steps"].astype(np.int32),
-        "loss": columns["loss"].astype(np.float32),
-        "seconds": columns["seconds"].astype(np.float32),
+        "attempts": tries.astype(np.int16),
+        "block": block.astype(np.int32),
+        "actor": spread(np.int32, [report.actor for report in reports], -1),
+        "node": spread(object, [report.node for report in reports], ""),
+        "pid": spread(np.int32, [report.pid for report in reports], 0),
+        "cause": cause,
+        "time": decided,
     }
+    for name, dtype in _NUMBERS.items():
+        columns[name] = np.full(len(clients), np.nan if name == "loss" else 0, dtype)
+        if reports:
+            columns[name][places] = np.concatenate([report.columns[name] for report in reports]).astype(dtype)
     fates = {name: int((fate == name).sum()) for name in FATES}
+    if sum(fates.values()) != len(cohort):
+        raise RuntimeError(f"the ledger does not close: {fates} are not the {len(cohort)} clients of the cohort")
     return Ledger(columns=columns, failures=failures, fates=fates)
+
+
+def _check_once(cohort: Ints, found: Ints) -> None:
+    """Raises where a client of the cohort is not found, or twice, or another is found."""
+    foreign, missing = np.setdiff1d(found, cohort), np.setdiff1d(cohort, found)
+    ids, counts = np.unique(found, return_counts=True)
+    for those, what in (
+        (foreign, "is not in the cohort"),
+        (ids[counts > 1], "has two fates"),
+        (missing, "has no fate"),
+    ):
+        if len(those):
+            more = f" (and {len(those) - 1} more)" if len(those) > 1 else ""
+            raise RuntimeError(f"the ledger does not close: client {those[0]} {what}{more}")
+
+
+def _in_order(cohort: Ints, blocks: Sequence[Block], attempts: Mapping[int, int]) -> tuple[Ints, Ints, Ints]:
+    """The clients in the order of their blocks, those in no block last; with each, its block and its attempts."""
+    inside = [client for block in blocks for client in block.clients.tolist()]
+    outside = np.setdiff1d(cohort, inside)
+    index, tries = list[int](), list[int]()
+    for block in blocks:
+        positions = range(block.start, block.start + len(block.clients))
+        index += [block.index] * len(block.clients)
+        tries += [attempts.get(position, attempts.get(block.start, 1)) for position in positions]
+    clients = np.concatenate([np.array(inside, np.int64), outside])
+    num_outside = len(outside)
+    return clients, np.array(index + [-1] * num_outside), np.array(tries + [0] * num_outside)
+
+
+def _places(clients: Ints, wanted: Ints) -> Ints:
+    """Where some clients are among all."""
+    order = np.argsort(clients)
+    return order[np.searchsorted(clients, wanted, sorter=order)]
 
 
 def judge(ledger: Ledger, failures: FailureConfig, round: int) -> None:
     """Ends the run where the settings say so.
 
     Raises:
-        ClientError: Its training raised, and `failures.client_error` is abort.
-        UpdateRejected: Its update was refused, and `failures.rejected_update` is abort; or nobody is left.
+        ClientError: Its training raised, and `failures.client_error` is abort; or nobody is left.
+        UpdateRejected: Its update was refused, and `failures.rejected_update` is abort.
+        RoundFailed: Fewer usable updates than `failures.min_clients`.
     """
     for client, failure in sorted(ledger.failures.items()):
         if failure.fate == "failed" and failures.client_error == "abort":
             raise ClientError(client, round, failure.cause, failure.details)
         if failure.fate == "rejected" and failures.rejected_update == "abort":
             raise UpdateRejected(client, round, failure.cause)
-    if ledger.failures and ledger.fates["ok"] + ledger.fates["retried"] == 0:
-        client, failure = min(ledger.failures.items())
+    own = {client: f for client, f in ledger.failures.items() if f.fate in ("failed", "rejected")}
+    if own and ledger.fates["ok"] + ledger.fates["retried"] == 0:
+        client, failure = min(own.items())
         raise ClientError(
             client, round, f"{failure.cause} (and no client of the cohort has a usable update)", failure.details
         )
+    abort = enough(failures, ledger.fates, round)
+    if abort is not None:
+        raise RoundFailed(abort.sentence)

@@ -2,18 +2,19 @@
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
-from fedray.errors import UserError
-from fedray.messages import BlockReport, Partial
+from fedray.errors import RoundFailed, UserError
+from fedray.messages import BlockReport, Fault, Partial
 from fedray.models.base import Layout
 from fedray.models.memory import resident_bytes
 from fedray.models.table import build
@@ -21,10 +22,14 @@ from fedray.models.threads import threads
 from fedray.server.sampling import choose
 from fedray.server.strategy import ServerState, advance, begin
 from fedray.simulation import ledger as ledgers
+from fedray.simulation import quarantine
 from fedray.simulation.backend import Backend, CohortResult
 from fedray.simulation.blocks import form
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
 from fedray.simulation.evaluation import Evaluating, Evaluations
+from fedray.simulation.faults.bind import RoundFaults
+from fedray.simulation.faults.event import FaultEvent, Inject, not_here
+from fedray.simulation.faults.kinds import ROUND
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import Record, RunFolder
 from fedray.simulation.saving import Saving
@@ -47,6 +52,7 @@ class _Trained:
         ledger: What became of each client.
         result: What the backend gave.
         evaluating: Its evaluation.
+        faults: Faults that are due at its checkpoint.
         seconds: Wall seconds of the round by step.
     """
 
@@ -55,6 +61,7 @@ class _Trained:
     ledger: ledgers.Ledger
     result: CohortResult
     evaluating: Evaluating
+    faults: tuple[Fault, ...]
     seconds: Seconds
 
     @property
@@ -76,9 +83,19 @@ class Simulation:
         backend: Runs the clients.
         folder: Keeps the records.
         watch: Told of what happens; asked whether to stop.
+        inject: Carries out planned faults of the run itself.
     """
 
-    def __init__(self, *, plan: Plan, data: FederatedData, backend: Backend, folder: RunFolder, watch: Watch) -> None:
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        data: FederatedData,
+        backend: Backend,
+        folder: RunFolder,
+        watch: Watch,
+        inject: Inject = not_here,
+    ) -> None:
         self.plan, self.backend, self.folder, self.watch = plan, backend, folder, watch
         self.sizes = Holdout(data, plan.workload.holdout, plan.workload.seed).sizes
         self.module = build(plan.workload.model, plan.workload.spec, plan.workload.seed)
@@ -90,6 +107,7 @@ class Simulation:
         is_large = self.layout.num_parameters >= _LARGE
         self._server_threads = os.cpu_count() or 1 if is_large else torch.get_num_threads()
         self._seconds: Seconds = {}
+        self._inject, self._quarantined = inject, dict[int, str]()
         self._trained: _Trained | None = None
         self._saved_at = time.monotonic()
 
@@ -103,6 +121,7 @@ class Simulation:
         else:
             state, self.extra = saved.state, saved.extra
         self.folder.truncate(state.round)
+        self._quarantined = quarantine.of_ledger(self.folder.clients.read())
         return state
 
     def run(self, state: ServerState) -> ServerState:
@@ -111,6 +130,7 @@ class Simulation:
         Raises:
             Interrupted: Somebody asked to stop; the last recorded round is saved.
             ClientError: A client gave no usable update, and the settings say to end the run.
+            RoundFailed: A round lost too much, and the settings say to end the run.
         """
         self._recorded, self._ended = state, time.perf_counter()
         with ThreadPoolExecutor(1, "fedray-digest") as self._digests, ThreadPoolExecutor(1, "fedray-save") as saver:
@@ -133,14 +153,17 @@ class Simulation:
         with self._clock("sample"):  # 1. choose the cohort
             cohort = choose(plan.cohort, self.sizes, plan.workload.seed, round)
         with self._clock("schedule"):  # 2. cut it into blocks
-            blocks = form(cohort, self.sizes, plan.block_size, round)
-        result = self.backend.run_cohort(state.parameters, blocks, self._count(round))  # 3. train and aggregate
-        self._seconds |= result.seconds
+            absent = quarantine.absent(self._quarantined, cohort)
+            active = np.setdiff1d(cohort, list(absent)) if absent else cohort
+            planned = plan.faults.due(round, form(active, self.sizes, plan.block_size, round))
+        result = self._train(state, planned, round)  # 3. train and aggregate
         self._settle_clocked()
         with self._clock("record"):  # 4. close the ledger, decide about failures
-            ledger = ledgers.close(blocks, result.reports, result.attempts)
+            dropped = absent | result.dropped
+            ledger = ledgers.close(cohort, planned.blocks, result.reports, result.attempts, dropped)
             self._write_errors(ledger, round)
             ledgers.judge(ledger, plan.failures, round)
+            self._quarantined |= quarantine.of_round(result.dropped)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             state = self._step(state, result.partial)
             fingerprint = self._digests.submit(digest, state)
@@ -152,11 +175,45 @@ class Simulation:
             ledger=ledger,
             result=result,
             evaluating=evaluating,
+            faults=_at("after", planned.others),
             seconds=self._end_round(),
         )
         if self._trained.ready:
             self._settle_clocked()
         return state
+
+    def _train(self, state: ServerState, planned: RoundFaults, round: int) -> CohortResult:
+        """Has the blocks of a round trained, with what is planned to go wrong meanwhile, and records what did.
+
+        Raises:
+            RoundFailed: Too much was lost, or there is nobody to train.
+        """
+        missed = [fault for fault in planned.others if fault.kind not in ROUND]
+        self._note(
+            *(FaultEvent.of(f, f"no target: {_target(f)} is not in the blocks of round {round}") for f in missed)
+        )
+        if not planned.blocks:
+            raise RoundFailed(
+                f"nobody is left to train in round {round}: the whole cohort is quarantined; look for the cause in the "
+                "run folder's clients, or raise failures.quarantine_after"
+            )
+        self._carry_out(_at("before", planned.others))
+        try:
+            result = self.backend.run_cohort(state.parameters, planned.blocks, self._count(round))
+        except RoundFailed as error:
+            self._note(*error.faults)
+            raise
+        self._note(*result.faults)
+        self._carry_out(_at("during", planned.others))
+        self._seconds |= result.seconds
+        return result
+
+    def _carry_out(self, faults: Sequence[Fault]) -> None:
+        self._note(*(self._inject(fault) for fault in faults))
+
+    def _note(self, *events: FaultEvent) -> None:
+        if events:
+            self.folder.append("faults", *(asdict(event) for event in events))
 
     def _end_round(self) -> Seconds:
         """The seconds of the round that ends here; what follows is part of the next."""
@@ -193,6 +250,7 @@ class Simulation:
         metrics = {"train/loss": trained.ledger.loss, **trained.evaluating.finish(self.folder)}
         self._record(trained, metrics)
         self._recorded = trained.state
+        self._carry_out(trained.faults)
 
     def _step(self, state: ServerState, partial: Partial) -> ServerState:
         mean = self.plan.workload.ring.mean(partial)
@@ -227,10 +285,15 @@ class Simulation:
         return count
 
     def _write_errors(self, ledger: ledgers.Ledger, round: int) -> None:
+        lost: dict[tuple[str, str], list[int]] = {}
         for client, failure in ledger.failures.items():
-            self.watch.tell("warning", text=f"client {client} in round {round} is {failure.fate}: {failure.cause}")
+            lost.setdefault((failure.fate, failure.cause), []).append(client)
             if failure.details:
                 self.folder.write_error(round, client, failure.details)
+        for (fate, cause), clients in lost.items():
+            who = f"client {clients[0]}" if len(clients) == 1 else f"{len(clients)} clients, {clients[0]} among them,"
+            verb = "is" if len(clients) == 1 else "are"
+            self.watch.tell("warning", text=f"{who} in round {round} {verb} {fate}: {cause}")
 
     def _record(self, trained: _Trained, metrics: dict[str, float]) -> None:
         ledger, result, reports = trained.ledger, trained.result, trained.result.reports
@@ -243,6 +306,7 @@ class Simulation:
             "weight": result.partial.weight,
             "fates": ledger.fates,
             "deaths": result.deaths,
+            "faults": len(result.faults),
             "seconds": trained.seconds,
             "bytes": result.num_bytes,
             "slots": result.slots,
@@ -264,3 +328,12 @@ class Simulation:
         began = time.perf_counter()
         yield
         self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - began
+
+
+def _at(moment: Literal["before", "during", "after"], faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """The faults of the run itself that are due at a moment of a round."""
+    return tuple(fault for fault in faults if fault.kind in ROUND and fault.at == moment)
+
+
+def _target(fault: Fault) -> str:
+    return f"client {fault.client}" if fault.client >= 0 else "its block"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fedray.client.workload import Workload
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategy import Strategy
+from fedray.simulation.faults.plan import NO_FAULTS, FaultPlan
 from fedray.simulation.settings import BaselinesConfig, CheckpointConfig, EvaluationConfig, FailureConfig
 
 
@@ -25,6 +26,8 @@ class Plan:
         checkpoint: When the state is saved.
         failures: What follows when a client gives no update.
         baselines: What the federation is compared with.
+        faults: What goes wrong on purpose.
+        num_actors: Client actors for which the faults were planned.
     """
 
     name: str
@@ -39,3 +42,5 @@ class Plan:
     checkpoint: CheckpointConfig
     failures: FailureConfig
     baselines: BaselinesConfig
+    faults: FaultPlan = NO_FAULTS
+    num_actors: int = 1

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from fedray.server.strategy import ServerState
 from fedray.simulation import baselines
 from fedray.simulation.backend import Backend
 from fedray.simulation.checkpoint import digest
+from fedray.simulation.faults.event import Inject, not_here
+from fedray.simulation.faults.plan import keep
 from fedray.simulation.loop import Simulation
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import Record, RunFolder
@@ -24,7 +27,13 @@ _EXAMPLES = 5
 
 
 def execute(
-    *, plan: Plan, data: FederatedData, backend: Callable[[], Backend], folder: RunFolder, watch: Watch
+    *,
+    plan: Plan,
+    data: FederatedData,
+    backend: Callable[[], Backend],
+    folder: RunFolder,
+    watch: Watch,
+    inject: Inject = not_here,
 ) -> None:
     """Runs an experiment to its end and leaves the state of affairs in the run folder, whatever happens.
 
@@ -34,6 +43,7 @@ def execute(
         backend: Starts what runs the clients.
         folder: The run folder.
         watch: Told of what happens; asked whether to stop.
+        inject: Carries out planned faults of the run itself.
 
     Raises:
         Interrupted: Somebody asked to stop; `resume` goes on.
@@ -42,7 +52,8 @@ def execute(
     folder.mend()
     folder.write_status(state="running", started=time.time(), ended=None, rounds=plan.rounds, error=None)
     try:
-        _run(plan, data, backend, folder, watch)
+        plan = replace(plan, faults=keep(folder.path, plan.faults))
+        _run(plan, data, backend, folder, watch, inject)
     except Interrupted:
         folder.write_status(state="interrupted", ended=time.time(), round=_done(folder))
         raise
@@ -55,12 +66,17 @@ def execute(
 
 
 def _run(
-    plan: Plan, data: FederatedData, start_backend: Callable[[], Backend], folder: RunFolder, watch: Watch
+    plan: Plan,
+    data: FederatedData,
+    start_backend: Callable[[], Backend],
+    folder: RunFolder,
+    watch: Watch,
+    inject: Inject,
 ) -> None:
     began = time.perf_counter()
     backend = start_backend()
     try:
-        simulation = Simulation(plan=plan, data=data, backend=backend, folder=folder, watch=watch)
+        simulation = Simulation(plan=plan, data=data, backend=backend, folder=folder, watch=watch, inject=inject)
         initial, state = simulation.layout.flatten(simulation.module).numpy(), simulation.start()
         watch.tell("starting", text=f"round {state.round + 1} of {plan.rounds}", seconds=time.perf_counter() - began)
         with SystemSampler(folder):

@@ -5,6 +5,8 @@
     status.json          where the run is: running, finished, interrupted or failed
     rounds.jsonl         one line a round: metrics, digest, fates, seconds, bytes
     system.jsonl         use of the machine, sampled
+    faults.parquet       the fault plan, where there is one
+    faults.jsonl         one line for each fault that happened, planned or not
     clients.parquet      one row for each (round, client): the ledger
     evaluations.parquet  one row for each (round, client) that evaluated the model
     checkpoint/          the server state after a round, checksummed; elsewhere with checkpoint.uri
@@ -13,7 +15,7 @@
     errors/              tracebacks of clients
 
 Journals (.jsonl) are appended; everything else is written whole or not at all. Lines after the last checkpoint are
-dropped when a run resumes, and computed again.
+dropped when a run resumes, and computed again. Lines of faults stay: what happened, happened.
 """
 
 import fcntl
@@ -32,6 +34,7 @@ from fedray.files import disk_errors, write_json, write_text
 from fedray.simulation.parts import PartTable
 
 Record = dict[str, Any]
+_JOURNALS = ("rounds", "system", "faults")
 
 
 class RunFolder:
@@ -134,9 +137,10 @@ class RunFolder:
         (self.path / "errors").mkdir(exist_ok=True)
         write_text(self.path / "errors" / f"round-{round}-client-{client}.txt", text)
 
-    def append(self, journal: str, record: Record) -> None:
-        """Adds a line to "rounds" or "system": the whole line, or nothing where the disk is full."""
-        path, line = self.path / f"{journal}.jsonl", (json.dumps(record) + "\n").encode()
+    def append(self, journal: str, *records: Record) -> None:
+        """Adds lines to "rounds", "system" or "faults": all of them whole, or nothing where the disk is full."""
+        path = self.path / f"{journal}.jsonl"
+        line = "".join(json.dumps(record) + "\n" for record in records).encode()
         with disk_errors(path), path.open("ab", buffering=0) as file:
             start = file.tell()
             try:
@@ -149,7 +153,7 @@ class RunFolder:
 
     def mend(self) -> None:
         """Cuts off the last line of a journal where a crash left it torn, before more lines follow it."""
-        for path in (self.path / "rounds.jsonl", self.path / "system.jsonl"):
+        for path in (self.path / f"{journal}.jsonl" for journal in _JOURNALS):
             data = path.read_bytes() if path.exists() else b""
             if data and not data.endswith(b"\n"):
                 with disk_errors(path):

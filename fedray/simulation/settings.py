@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from fedray.client.engines import EngineName
 from fedray.config import Config
+from fedray.simulation.share import Share
 
 
 class EvaluationConfig(Config):
@@ -52,14 +53,26 @@ class CheckpointConfig(Config):
 
 
 class FailureConfig(Config):
-    """What follows when a client gives no usable update."""
+    """What follows when a client gives no usable update, or the process that trains it is lost."""
 
     client_error: Literal["abort", "drop"] = "abort"
     """A client's training raises: end the run and name it, or go on without it in this round."""
     rejected_update: Literal["abort", "drop"] = "abort"
     """An update is NaN, infinite or too large: end the run and name the client, or go on without it in this round."""
+    on_death: Literal["replace", "drop", "abort"] = "replace"
+    """An actor dies while it trains a block. replace: another trains it, to the same bits; drop: the clients of that
+    block are out of this round, and the others count for more; abort: end the run. What it had trained before, and was
+    not collected, is trained again in any case."""
     retries: Annotated[int, Field(ge=0)] = 3
     """How often a block is trained again after the actor that had it died."""
+    quarantine_after: Annotated[int, Field(ge=2)] | None = None
+    """So many actors die in one round while they train one client by itself: it is not trained any more, in this round
+    and all later ones; null: the run ends when retries are used up."""
+    min_clients: Share | None = None
+    """Usable updates that a round needs, else the run ends: a number, or a part of the cohort; null: one."""
+    deadline: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    """Seconds after which an actor that trains a block counts as dead; auto: learnt from blocks that ended; null:
+    never."""
 
 
 class BaselinesConfig(Config):

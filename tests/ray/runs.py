@@ -19,7 +19,9 @@ from fedray.config import parse
 
 MARK = "FEDRAY_TEST_MARK"
 """A variable by which a command's processes are known, whatever becomes of their parents."""
-PLACES = ("pid", "seconds", "fate", "attempts")
+MACHINE = ("pid", "seconds", "actor", "node", "time")
+"""Columns of the ledger that say where a client was trained, and when."""
+PLACES = (*MACHINE, "fate", "attempts")
 """Columns of the ledger that say where and how often a client was trained."""
 
 
@@ -49,7 +51,7 @@ def serial(folder: Path, **settings: Any) -> fedray.Result:
     return fedray.run(experiment(folder, **settings, actors={"backend": "serial"}))
 
 
-def assert_equal(found: fedray.Result, reference: fedray.Result, places: tuple[str, ...] = ("pid", "seconds")) -> None:
+def assert_equal(found: fedray.Result, reference: fedray.Result, places: tuple[str, ...] = MACHINE) -> None:
     """The same bits: digests, metrics, the ledger but for its places, evaluations."""
     assert list(found.history["digest"]) == list(reference.history["digest"])
     assert_frame_equal(_metrics(found), _metrics(reference), check_exact=True)

@@ -122,7 +122,11 @@ def test_client_that_raises_is_dropped_and_changes_nothing_else(tmp_path: Path):
     assert set(clients.loc[clients["fate"] == "failed", "client"]) == {3, 7, 11}
     assert (clients.loc[clients["fate"] == "failed", "examples"] == 0).all()
     for record in run.rounds:
-        assert record["fates"] == {"ok": 9, "retried": 0, "failed": 3, "rejected": 0}
+        assert record["fates"] == {
+            "ok": 9,
+            "failed": 3,
+            **dict.fromkeys(("retried", "rejected", "dropped", "quarantined"), 0),
+        }
         assert record["weight"] == record["examples"]
         assert np.isfinite(record["metrics"]["train/loss"])
 
@@ -151,7 +155,11 @@ def test_update_of_nan_is_rejected_with_its_client(tmp_path: Path):
         run.go()
     drop = {"rejected_update": "drop"}
     run = Run(tmp_path / "b", data=Tiny(spoil=nan), cohort={"fraction": 1.0}, failures=drop).go(rounds=2)
-    assert run.rounds[1]["fates"] == {"ok": 9, "retried": 0, "failed": 0, "rejected": 3}
+    assert run.rounds[1]["fates"] == {
+        "ok": 9,
+        "rejected": 3,
+        **dict.fromkeys(("retried", "failed", "dropped", "quarantined"), 0),
+    }
     dropped = Run(
         tmp_path / "c", data=Tiny(spoil=raising), cohort={"fraction": 1.0}, failures={"client_error": "drop"}
     ).go(rounds=2)

@@ -70,7 +70,7 @@ class Run:
 
     def go(self, rounds: int | None = None, backend: type[SerialBackend] = SerialBackend) -> "Run":
         plan = self.plan if rounds is None else replace(self.plan, rounds=rounds)
-        start = lambda: backend(plan.workload, self.data, self.watch)  # noqa: E731
+        start = lambda: backend(plan.workload, self.data, self.watch, plan.failures)  # noqa: E731
         execute(plan=plan, data=self.data, backend=start, folder=self.folder, watch=self.watch)
         return self
 
@@ -97,7 +97,7 @@ class Run:
 
 def without_machine(clients: pd.DataFrame) -> pd.DataFrame:
     """The ledger without what the machine took."""
-    return clients.drop(columns=["seconds", "pid"])
+    return clients.drop(columns=["seconds", "pid", "actor", "node", "time"])
 
 
 def crash_in(round: int, error: type[BaseException] = MemoryError, block: int = 1) -> type[SerialBackend]:

@@ -1,0 +1,1 @@
+"""Faults as data: settings, a plan decided before the run, and what each fault hits in a round."""
