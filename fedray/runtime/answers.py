@@ -1,6 +1,7 @@
 """Results of calls, and what it means when there is none."""
 
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -13,6 +14,23 @@ Ref = ray.ObjectRef[Any]
 
 class ActorDied(FedrayError):
     """The actor that had a call died before it answered, or its answer was lost with its node."""
+
+
+class AnswerLost(FedrayError):
+    """The actor lives, but what it answered is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an actor is.
+
+    Attributes:
+        node: Ray's id of the node.
+        pid: Process id on that node.
+    """
+
+    node: str
+    pid: int
 
 
 def pack(value: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +11,23 @@ from ray.exceptions import RayError
 
 from fedray.aggregation.ring import RunningSum
 from fedray.client.host import Work
-from fedray.errors import FedrayError
+from fedray.errors import FedrayError, RoundFailed
 from fedray.messages import Block, BlockReport, Floats, Partial
 from fedray.runtime import tree
 from fedray.runtime.answers import ActorDied, get
-from fedray.runtime.dispatch import Call, Dispatch
+from fedray.runtime.dispatch import Call, Dispatch, Loss
+from fedray.runtime.losses import LONGEST_S, Losses, Seen
 from fedray.runtime.pool import Pool
 from fedray.simulation.backend import Answers, CohortResult, OnReport
+from fedray.simulation.blocks import part
+from fedray.simulation.faults.kinds import PROCESS
+from fedray.simulation.settings import FailureConfig
 
+_FAILURES = FailureConfig()
+_REMEMBERED = 1000
+"""Blocks of which it is remembered how long they took."""
+_COLLECTIONS = 3
+"""How often the sums of a round may be lost with their actors after the training, at least."""
 _CALL_S = 0.02
 """Blocks are trained together in calls of about this length, as far as that leaves work for every actor."""
 _INLINE_BYTES = 50_000
@@ -34,13 +43,14 @@ class RayBackend:
     Args:
         pool: The actors.
         num_parameters: P.
+        failures: What follows when an actor is lost.
     """
 
-    def __init__(self, pool: Pool, num_parameters: int) -> None:
-        self._pool, self._num_parameters = pool, num_parameters
+    def __init__(self, pool: Pool, num_parameters: int, failures: FailureConfig = _FAILURES) -> None:
+        self._pool, self._num_parameters, self._failures = pool, num_parameters, failures
         self._dispatch = Dispatch(pool)
         self._shared: tuple[Floats, Any] | None = None
-        self._nodes = pool.nodes()
+        self._seen = Seen(maxlen=_REMEMBERED)
         self._work_s = 0.0
 
     def run_cohort(self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport) -> CohortResult:
@@ -48,17 +58,24 @@ class RayBackend:
         shared = self._share(parameters)
         put = time.perf_counter()
         calls = self._calls(blocks)
-        cohort = _Cohort(self._dispatch, shared, calls, on_report, self._num_parameters, self._nodes)
-        cohort.run()
-        busy_s = sum(report.seconds for report in cohort.reports.values())
-        self._work_s = busy_s / sum(block.work for block in blocks)
-        copies = len(calls) if shared is parameters else len(set(self._nodes))
+        losses = Losses(self._failures, blocks, self._seen, own_actor=self._pool.placement.own_actor)
+        cohort = _Cohort(self._dispatch, shared, blocks, calls, on_report, self._num_parameters, losses)
+        try:
+            cohort.run()
+        except RoundFailed as error:
+            raise RoundFailed(error.sentence, losses.events(self._pool.chaos.strikes())) from None
+        reports = list(cohort.reports.values())
+        busy_s = sum(report.seconds for report in reports)
+        self._work_s = busy_s / max(1.0, sum(block.work for block in blocks))
+        copies = len(calls) if shared is parameters else len(set(self._pool.nodes()))
         return CohortResult(
             partial=cohort.total.partial(),
-            reports=list(cohort.reports.values()),
+            reports=reports,
             seconds={"put": put - began, "train": cohort.train_s, "aggregate": cohort.aggregate_s},
             num_bytes={"put": parameters.nbytes * copies, "aggregate": cohort.num_bytes},
-            attempts={start: tries for start, tries in cohort.attempts.items() if tries > 1},
+            attempts=losses.attempts,
+            dropped=losses.dropped,
+            faults=losses.events(self._pool.chaos.strikes() if losses.struck else ()),
             deaths=self._pool.deaths - deaths,
             slots=self._pool.placement.slots,
         )
@@ -74,12 +91,15 @@ class RayBackend:
     def _calls(self, blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
         """What actors train in one call each: a block, some where they are short, or one client if it has an actor."""
         if self._pool.placement.own_actor:
-            return [(_single(block, place),) for block in blocks for place in range(len(block.clients))]
-        by_work = sorted(blocks, key=lambda block: (-block.work, block.index))
+            num_blocks = len(blocks)
+            return [(part(block, [client], num_blocks),) for block in blocks for client in block.clients.tolist()]
+        struck = [block for block in blocks if _is_struck(block)]
+        calm = [block for block in blocks if not _is_struck(block)]
+        by_work = sorted(calm, key=lambda block: (-block.work, block.index))
         work = sum(block.work for block in blocks)
         wanted = math.ceil(work * self._work_s / _CALL_S) if self._work_s else len(blocks)
-        num_calls = min(len(blocks), max(self._pool.placement.slots, wanted))
-        return [tuple(by_work[call::num_calls]) for call in range(num_calls)]
+        num_calls = min(len(calm), max(self._pool.placement.slots, wanted))
+        return [*((block,) for block in struck), *(tuple(by_work[call::num_calls]) for call in range(num_calls))]
 
     def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> Answers:
         return _Asked(self._dispatch, method, self._share(parameters), items)
@@ -98,12 +118,27 @@ class _Asked:
             dispatch.others.append(self._call(method, shared, position, item))
         dispatch.assign()
 
-    def _call(self, method: str, shared: Any, position: int, item: Any) -> Call:
-        def take(answer: Any, attempts: int) -> None:
+    def _call(self, method: str, shared: Any, position: int, item: Any, attempts: int = 1) -> Call:
+        def take(answer: Any, actor: int) -> None:
             self._answers[position] = answer
 
-        is_small = not isinstance(shared, ray.ObjectRef)
-        return Call(method=method, args=lambda actor: (shared, item), on_answer=take, is_small=is_small)
+        def again(loss: Loss) -> list[Call]:
+            retries = self._dispatch.pool.retries
+            if attempts > retries:
+                raise FedrayError(
+                    f"{method} lost its actor {attempts} times ({loss.cause}); look for what kills the actors, or "
+                    "raise failures.retries"
+                )
+            return [self._call(method, shared, position, item, attempts + 1)]
+
+        return Call(
+            method=method,
+            args=lambda actor: (shared, item),
+            on_answer=take,
+            on_lost=again,
+            limit_s=LONGEST_S,
+            is_small=not isinstance(shared, ray.ObjectRef),
+        )
 
     @property
     def ready(self) -> bool:
@@ -115,24 +150,29 @@ class _Asked:
 
 
 class _Cohort:
-    """The state of one `run_cohort`: which blocks are trained, and which are safe in the sum."""
+    """The state of one `run_cohort`: what is to be trained, what is safe in the sum, and what went wrong.
+
+    A unit is a block, or a part of one that was divided to find out which client kills its actor.
+    """
 
     def __init__(
         self,
         dispatch: Dispatch,
         shared: Any,
+        blocks: Sequence[Block],
         calls: Sequence[tuple[Block, ...]],
         on_report: OnReport,
         num_parameters: int,
-        nodes: Sequence[str],
+        losses: "Losses",
     ) -> None:
         self.dispatch, self.pool, self.shared, self.on_report = dispatch, dispatch.pool, shared, on_report
-        self.calls, self.nodes, self.round = calls, nodes, calls[0][0].round
+        self.calls, self.round, self.losses = calls, blocks[0].round, losses
         self.total = RunningSum(num_parameters)
+        self.units = {unit.index: unit for blocks in calls for unit in blocks}
         self.reports: dict[int, BlockReport] = {}
-        self.attempts: dict[int, int] = {}
         self.train_s = self.aggregate_s = 0.0
-        self.num_bytes = self._num_training = 0
+        self.num_bytes = 0
+        self._training: set[int] = set()
         self._holding: dict[int, None] = {}
         """Actors that hold sums which were not collected yet, in order."""
 
@@ -145,9 +185,9 @@ class _Cohort:
             trained = time.perf_counter()
             self.dispatch.run(lambda: not self.dispatch.loose)
             safe = set(self.total.partial().blocks)
-            pending = [(block,) for call in self.calls for block in call if block.index not in safe]
+            pending = [(unit,) for unit in self.units.values() if unit.index not in safe]
             losses += bool(pending)
-            if losses > self.pool.retries:
+            if losses > max(self.pool.retries, _COLLECTIONS):
                 raise FedrayError(
                     f"{len(pending)} blocks were lost with their actors {losses} times in one round; "
                     "look for what kills the actors, or raise failures.retries"
@@ -156,40 +196,64 @@ class _Cohort:
             self.aggregate_s += time.perf_counter() - trained
 
     def _train(self, pending: Sequence[tuple[Block, ...]]) -> None:
-        self._num_training = sum(len(blocks) for blocks in pending)
-        self.dispatch.urgent.extend(self._call(blocks) for blocks in pending)
-        self.dispatch.run(lambda: self._num_training == 0, self._collect)
+        self._training = {unit.index for units in pending for unit in units}
+        self.dispatch.urgent.extend(self._call(units) for units in pending)
+        self.dispatch.run(lambda: not self._training, self._collect)
 
-    def _call(self, blocks: tuple[Block, ...]) -> Call:
+    def _call(self, units: tuple[Block, ...]) -> Call:
+        struck = any(_is_struck(unit) for unit in units)
         return Call(
-            method="train",
-            args=lambda actor: (self.shared, blocks, self._hands_over(actor)),
-            on_answer=self._take,
-            actor=int(blocks[0].clients[0]) if self.pool.placement.own_actor else None,
-            what=_name(blocks),
-            is_small=not isinstance(self.shared, ray.ObjectRef),
-            parts=[self._call((block,)) for block in blocks] if len(blocks) > 1 else (),
+            method="train_struck" if struck else "train",
+            args=lambda actor: self._args(units, actor, struck),
+            on_answer=lambda work, actor: self._take(units, work, actor),
+            on_lost=lambda loss: self._lose(units, loss),
+            limit_s=self.losses.limit_s(units),
+            actor=self.losses.own_actor(units),
+            is_small=not struck and not isinstance(self.shared, ray.ObjectRef),
         )
+
+    def _args(self, units: tuple[Block, ...], actor: int, struck: bool) -> tuple[Any, ...]:
+        args = (self.shared, units, self._hands_over(actor))
+        place = self.pool.place(actor)
+        return (*args, [self.pool.chaos.on(place.node)]) if struck and place is not None else args
 
     def _hands_over(self, actor: int) -> bool:
         """Whether this seems the last call for its actor, and its sum goes to the driver anyway."""
-        last = len(self.dispatch.urgent) <= self.dispatch.num_free and tree.is_flat(self.nodes)
+        last = len(self.dispatch.urgent) <= self.dispatch.num_free and tree.is_flat(self.pool.nodes())
         if last:
             self._holding.pop(actor, None)
         else:
             self._holding[actor] = None
         return last
 
-    def _take(self, work: Work, attempts: int) -> None:
-        for report in work.reports:
-            self._num_training -= 1
-            self.attempts[report.start] = self.attempts.get(report.start, 0) + attempts
+    def _take(self, units: tuple[Block, ...], work: Work, actor: int) -> None:
+        place, now = self.pool.place(actor), time.time()
+        for unit, report in zip(units, work.reports, strict=True):
             first = report.block not in self.reports
+            report = replace(report, actor=actor, node="" if place is None else place.node, time=now)
             self.reports[report.block] = report
+            self._training.discard(report.block)
+            self.losses.trained(unit, report)
             if first:
                 self.on_report(report)
         if work.partial is not None:
             self._add(work.partial)
+
+    def _lose(self, units: tuple[Block, ...], loss: Loss) -> list[Call]:
+        """Does what the failure policy says; gives what is to be trained instead."""
+        self._holding.pop(loss.actor, None)
+        if not loss.died:  # what it has summed is not known: behind all it was asked to do, it starts from nothing
+            self.pool.forget(loss.actor, self.round)
+        again = list[Block]()
+        for unit in units:
+            parts = self.losses.lost(unit, loss)
+            del self.units[unit.index]
+            self._training.discard(unit.index)
+            self.reports.pop(unit.index, None)
+            self.units |= {part.index: part for part in parts}
+            self._training |= {part.index for part in parts}
+            again += parts
+        return [self._call((unit,)) for unit in again]
 
     def _collect(self) -> None:
         """Asks for the sums right behind the last training, so that an actor that is done hands its own over."""
@@ -198,26 +262,27 @@ class _Cohort:
         asked = {actor: self.pool.current(actor) for actor in self._holding}
         leaves = {actor: self.pool.submit(actor, "collect", self.round) for actor in self._holding}
         self._holding.clear()
-        for part in tree.merge(self.pool, leaves, self.nodes):
-            self.dispatch.loose[part.ref] = lambda _, part=part: self._include(part, asked)
+        for merged in tree.merge(self.pool, leaves, self.pool.nodes()):
+            self.dispatch.loose[merged.ref] = lambda _, merged=merged: self._include(merged, asked)
 
-    def _include(self, part: tree.Sum, asked: dict[int, Any]) -> None:
-        """Adds a sum; where it is lost, those that it was made of, one by one.
+    def _include(self, merged: tree.Sum, asked: Mapping[int, int]) -> None:
+        """Adds a sum; where it is lost, or some of it is trained again, those that it was made of, one by one.
 
         Args:
-            part: The sum.
-            asked: Who was at the position of each actor when it was asked for its sum.
+            merged: The sum.
+            asked: Whose sum was at the position of each actor when it was asked for it.
         """
-        try:
-            return self._add(get(part.ref))
-        except (ActorDied, RayError):
-            self.pool.check()
-        for actor, leaf in part.leaves.items():
+        if all(self.pool.current(actor) == asked[actor] for actor in merged.leaves):
             try:
-                self._add(get(leaf))
-            except ActorDied as error:
-                if self.pool.current(actor) is asked[actor]:
-                    self.dispatch.replace(actor, error)
+                return self._add(get(merged.ref))
+            except (ActorDied, RayError):
+                self.pool.check()
+        for actor, leaf in merged.leaves.items():
+            if self.pool.current(actor) == asked[actor]:
+                try:
+                    self._add(get(leaf))
+                except ActorDied as error:
+                    self.dispatch.replace(actor, str(error))
         return None
 
     def _add(self, partial: Partial) -> None:
@@ -225,13 +290,6 @@ class _Cohort:
         self.total.include(partial)
 
 
-def _single(block: Block, place: int) -> Block:
-    """One client of a block as a block of its own."""
-    start = block.start + place
-    return replace(block, index=start, start=start, clients=block.clients[place : place + 1])
-
-
-def _name(blocks: Sequence[Block]) -> str:
-    clients = [str(client) for block in blocks for client in block.clients]
-    more = f" and {len(clients) - 5} more" if len(clients) > 5 else ""
-    return f"the training of client{'s' if len(clients) > 1 else ''} {', '.join(clients[:5])}{more}"
+def _is_struck(unit: Block) -> bool:
+    """Whether the plan does something to the process that trains it."""
+    return any(fault.kind in PROCESS for fault in unit.faults)

@@ -1,12 +1,108 @@
-"""What a client actor is: a host of clients, with a way in for small calls."""
+"""What a client actor is: a host of clients, with a way in for small calls, and with what the fault plan does to it."""
 
-from fedray.client.host import Host
-from fedray.runtime.answers import pack, unpack
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import ray
+
+from fedray.client.host import Host, Work
+from fedray.messages import Block, Fault, Floats
+from fedray.runtime.answers import AnswerLost, Place, pack, unpack
+from fedray.simulation.faults.kinds import PROCESS
+
+_PIECE = 64 * 2**20
+"""Memory is taken in pieces of so many bytes."""
 
 
 class ClientActor(Host):
     """A host whose methods can be called with all arguments in one piece of bytes; `pool.py` makes actors of it."""
 
+    def place(self) -> Place:
+        """Where it is, once it can work."""
+        return Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
+
     def call(self, method: str, packed: bytes) -> bytes:
         """Calls a method of `Host` with packed arguments, and packs its answer."""
         return pack(getattr(self, method)(*unpack(packed)))
+
+    def train_struck(
+        self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, chaos: Sequence[Any] = ()
+    ) -> Work:
+        """As `train`, with the planned faults of these blocks.
+
+        Args:
+            parameters: As in `train`, like the next two.
+            blocks: Which clients.
+            hand_over: Give the sum away.
+            chaos: The chaos actor of this node, in a sequence so that Ray hands over the actor itself.
+
+        Raises:
+            AnswerLost: The plan loses the answer.
+        """
+        faults = [fault for block in blocks for fault in block.faults if fault.kind in PROCESS]
+        strikes = _Strikes(faults, chaos[0])
+        strikes.before()
+        work = self.train(parameters, blocks, hand_over)
+        strikes.after()
+        return work
+
+
+class _Strikes:
+    """The faults that befall this process while it trains a block.
+
+    Args:
+        faults: What is planned.
+        chaos: The chaos actor of this node.
+    """
+
+    def __init__(self, faults: Sequence[Fault], chaos: Any) -> None:
+        self._faults, self._chaos = faults, chaos
+        self._beside: list[threading.Thread] = []
+        self._taken: list[Any] = []
+
+    def before(self) -> None:
+        """What happens before the training, and what is set going to happen in it."""
+        for fault in self._faults:
+            if fault.kind == "exhaust_memory":
+                self._exhaust(fault)
+            elif fault.kind == "slow" or (fault.kind in ("kill", "hang") and fault.at == "before"):
+                self._strike(fault)
+            elif fault.kind in ("kill", "hang") and fault.at == "during":
+                self._beside.append(threading.Thread(target=self._strike, args=(fault,), daemon=True))
+                self._beside[-1].start()
+
+    def after(self) -> None:
+        """What happens between the training and the answer.
+
+        Raises:
+            AnswerLost: The answer is lost.
+        """
+        for thread in self._beside:
+            thread.join()
+        for fault in self._faults:
+            if fault.kind in ("kill", "hang") and fault.at == "after":
+                self._strike(fault)
+            elif fault.kind == "delay_result":
+                self._strike(fault)
+                threading.Event().wait(fault.seconds)
+            elif fault.kind == "lose_result":
+                self._strike(fault)
+                raise AnswerLost(f"planned: the answer with block {fault.block} is lost")
+
+    def _strike(self, fault: Fault) -> None:
+        ray.get(self._chaos.strike.remote(fault, os.getpid()))
+        if fault.kind == "kill":
+            threading.Event().wait()  # the signal is on its way
+
+    def _exhaust(self, fault: Fault) -> None:
+        """Takes real memory. Who is not killed for it, or is refused more, ends as the system's own killer ends it."""
+        self._strike(fault)
+        with contextlib.suppress(MemoryError):
+            for start in range(0, int(fault.amount), _PIECE):
+                self._taken.append(np.ones(min(_PIECE, int(fault.amount) - start), np.uint8))
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedray.data.base import FederatedData
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import explained, reason
+from fedray.runtime.answers import Ref, explained, reason
 from fedray.runtime.driver import Driver
 from fedray.runtime.forking.offer import quick_setup
 from fedray.runtime.limits import limits_here, raise_open_files
 from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
+from fedray.simulation.faults.event import FaultEvent
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.watch import Event, Interrupted
@@ -167,11 +170,41 @@ def run(
         Interrupted: The run was stopped on request.
         FedrayError: The run cannot go on.
     """
+    data_ref, driver_deaths, reached = ray.put(data), 0, -1
+    while True:
+        try:
+            return _drive(plan, placement, start_timeout_s, folder, data_ref, on_event, stop_wanted)
+        except RayActorError as error:
+            done = max((record["round"] for record in folder.lines("rounds")), default=0)
+            driver_deaths = 1 if done > reached else driver_deaths + 1
+            reached = max(done, reached)
+            cause = reason(error)
+            folder.mend()
+            event = FaultEvent(fault=-1, round=done + 1, kind="driver died", cause=cause, detected_at=time.time())
+            folder.append("faults", asdict(event))
+            if driver_deaths > plan.failures.driver_restarts:
+                raise ClusterError(
+                    f"the driver died {driver_deaths} times without a further round ({cause}); go on with "
+                    f"`fedray resume {folder.path}`, or raise failures.driver_restarts"
+                ) from None
+            text = f"the driver died ({cause}) and goes on from its last checkpoint"
+            on_event(Event(kind="warning", values={"text": text}))
+
+
+def _drive(
+    plan: Plan,
+    placement: Placement,
+    start_timeout_s: float,
+    folder: RunFolder,
+    data_ref: Ref,
+    on_event: Callable[[Event], None],
+    stop_wanted: Callable[[], bool],
+) -> None:
+    """Runs with one driver actor, until the run ends or the driver dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     driver_class: Any = ray.remote(Driver)
     options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
     driver = driver_class.options(**options).remote(plan, placement, start_timeout_s, str(folder.path))
-    data_ref = ray.put(data)
     running, asked = driver.run.remote([data_ref]), False
     try:
         while True:
@@ -186,8 +219,6 @@ def run(
                 driver.stop.remote()
     except RayTaskError as error:
         raise explained(error) from None
-    except RayActorError as error:
-        raise ClusterError(f"the driver died ({reason(error)}); go on with `fedray resume {folder.path}`") from None
     finally:
         ray.kill(driver)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import ray
 
-from fedray.errors import FedrayError
-from fedray.runtime.answers import ActorDied, Ref, get
+from fedray.errors import CapacityError, ClusterError
+from fedray.runtime.answers import ActorDied, AnswerLost, Ref, get
 from fedray.runtime.pool import Pool
 
 _POLL_S = 0.2
@@ -17,31 +17,50 @@ _POLL_S = 0.2
 _SHORT_S = 0.05
 """Calls shorter than this queue up behind another, so that no actor waits for the driver; longer ones do not, so that
 none of them waits behind a slow one while another actor is idle."""
+_STARTS = 3
+"""How often in a row one actor may die while it starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A call that was not answered.
+
+    Attributes:
+        cause: Why, in one line.
+        actor: Position of the actor that had it.
+        node: The actor's node, or "".
+        pid: Its process, or 0.
+        died: Whether the actor is gone, and with it what it had summed.
+    """
+
+    cause: str
+    actor: int
+    node: str
+    pid: int
+    died: bool
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Call:
-    """One call of a host.
+    """One call of a client actor.
 
     Attributes:
-        method: Method of `Host`.
+        method: Its method.
         args: Its arguments, for the actor that gets it: asked each time it is sent.
-        on_answer: Told the answer, and how often an actor began with the call.
+        on_answer: Told the answer, and the position of the actor that gave it.
+        on_lost: Told that the actor was lost while it worked at this call; gives what is to be called instead.
+        limit_s: How long an actor may work at it.
         actor: The position of the one actor that may answer, or None for any.
-        what: What is done, for messages.
-        is_small: Whether its arguments and its answer are.
-        parts: Smaller calls that together do the same: made instead of this one when its actor died.
-        attempts: How often an actor began with it.
+        is_small: Whether its arguments and its answer are, and hold no references.
     """
 
     method: str
     args: Callable[[int], tuple[Any, ...]]
     on_answer: Callable[[Any, int], None]
+    on_lost: "Callable[[Loss], Sequence[Call]]"
+    limit_s: float
     actor: int | None = None
-    what: str = "work"
     is_small: bool = False
-    parts: "Sequence[Call]" = ()
-    attempts: int = 0
 
 
 @dataclass(slots=True)
@@ -52,6 +71,16 @@ class _Queue:
     began: float = 0.0
 
 
+@dataclass(slots=True)
+class _Start:
+    """An actor that takes the place of a dead one: how often it was tried, and until when it is waited for."""
+
+    actor: int
+    attempts: int
+    until: float
+    told: bool = False
+
+
 class Dispatch:
     """Keeps the actors of a pool at work, at most `slots` of them at a time.
 
@@ -60,14 +89,15 @@ class Dispatch:
     """
 
     def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+        self.pool, self._start_timeout_s = pool, pool.start_timeout_s
         self.urgent: deque[Call] = deque()
         self.others: deque[Call] = deque()
         self.loose: dict[Ref, Callable[[Ref], None]] = {}
         """References waited for beside the calls, and who is told that one is there."""
         self._queues = [_Queue() for _ in range(pool.size)]
         self._idle = deque(range(pool.size))
-        self._is_short = True
+        self._starts: dict[Ref, _Start] = {}
+        self._is_short, self._looked_at = True, time.monotonic()
 
     def run(self, is_done: Callable[[], bool], on_handed_out: Callable[[], None] | None = None) -> None:
         """Works until `is_done`.
@@ -77,7 +107,7 @@ class Dispatch:
             on_handed_out: Told each time that no urgent call waits any more.
 
         Raises:
-            FedrayError: A call raised it, or its actor died too often.
+            FedrayError: A call raised it, or what was lost cannot be made good.
         """
         while not is_done():
             self.pool.check()
@@ -88,16 +118,25 @@ class Dispatch:
 
     def assign(self) -> None:
         """Sends what can be sent now."""
-        while self.urgent and (actor := self._free(self.urgent[0])) is not None:
+        while (actor := self._next()) is not None:
             self._send(self.urgent.popleft(), actor)
         while not self.urgent and self.others and (actor := self._unoccupied()) is not None:
             self._send(self.others.popleft(), actor)
+
+    def _next(self) -> int | None:
+        """The actor that gets the first urgent call; those whose own actor still starts are put behind the others."""
+        starting = {start.actor for start in self._starts.values()}
+        for _ in range(len(self.urgent)):
+            if self.urgent[0].actor not in starting:
+                return self._free(self.urgent[0])
+            self.urgent.rotate(-1)
+        return None
 
     def _free(self, call: Call) -> int | None:
         """The actor that gets an urgent call, or None while all have enough to do."""
         places = self.pool.placement.slots * (2 if self._is_short else 1)
         if call.actor is not None:
-            return call.actor if sum(1 for queue in self._queues if queue.calls) < places else None
+            return call.actor if self._num_busy < places else None
         actor = self._unoccupied()
         if actor is None and self._is_short:
             behind = [a for a, queue in enumerate(self._queues) if len(queue.calls) == 1]
@@ -105,12 +144,16 @@ class Dispatch:
         return actor
 
     @property
+    def _num_busy(self) -> int:
+        return self.pool.size - len(self._idle) - len(self._starts)
+
+    @property
     def num_free(self) -> int:
         """How many more actors may work now."""
-        return self.pool.placement.slots - (self.pool.size - len(self._idle))
+        return min(len(self._idle), self.pool.placement.slots - self._num_busy)
 
     def _unoccupied(self) -> int | None:
-        return self._idle[0] if self._idle and self.num_free > 0 else None
+        return self._idle[0] if self.num_free > 0 else None
 
     def _send(self, call: Call, actor: int) -> None:
         queue = self._queues[actor]
@@ -123,15 +166,20 @@ class Dispatch:
     def _wait(self) -> None:
         """Takes what has come; an actor answers in the order in which it was asked."""
         heads = {queue.calls[0][1]: actor for actor, queue in enumerate(self._queues) if queue.calls}
-        refs = [*heads, *self.loose]
+        refs = [*heads, *self.loose, *self._starts]
         if not refs:
             return
         done, _ = ray.wait(refs, num_returns=1, timeout=_POLL_S, fetch_local=False)
         for ref in done:
             if ref in heads:
                 self._take(heads[ref])
-            else:
+            elif ref in self._starts:
+                self._started(ref)
+            elif ref in self.loose:
                 self.loose.pop(ref)(ref)
+        if time.monotonic() - self._looked_at > _POLL_S:
+            self._looked_at = time.monotonic()
+            self._look_at_limits()
 
     def _take(self, actor: int) -> None:
         queue = self._queues[actor]
@@ -139,36 +187,84 @@ class Dispatch:
         try:
             answer = get(ref)
         except ActorDied as error:
-            self.replace(actor, error)
+            self.replace(actor, str(error))
             return
+        except AnswerLost as error:
+            self._make_again(actor, self._loss(actor, str(error), died=False))
+            self._idle.append(actor)
+            return
+        self._pop(actor)
+        call.on_answer(answer, actor)
+
+    def _pop(self, actor: int) -> None:
+        queue, now = self._queues[actor], time.perf_counter()
         queue.calls.popleft()
-        now = time.perf_counter()
         self._is_short, queue.began = now - queue.began < _SHORT_S, now
         if not queue.calls:
             self._idle.append(actor)
-        call.on_answer(answer, call.attempts + 1)
 
-    def replace(self, actor: int, error: ActorDied) -> None:
-        """Puts another actor there, and makes its calls again.
+    def _loss(self, actor: int, cause: str, *, died: bool) -> Loss:
+        place = self.pool.place(actor)
+        node, pid = ("", 0) if place is None else (place.node, place.pid)
+        return Loss(cause=cause, actor=actor, node=node, pid=pid, died=died)
 
-        The one it worked at is made in parts where it has some, so that a client that kills its actor takes no others
-        with it; the calls behind it never began.
+    def replace(self, actor: int, cause: str) -> None:
+        """Puts another actor there, and hands its calls to others meanwhile.
 
         Raises:
-            FedrayError: That call lost its actor too often.
+            FedrayError: The call it worked at may not be made again.
+        """
+        loss = self._loss(actor, cause, died=True)
+        if actor in self._idle:
+            self._idle.remove(actor)
+        self._begin_start(actor, self.pool.replace(actor, cause), attempts=1)
+        self._make_again(actor, loss)
+
+    def _make_again(self, actor: int, loss: Loss) -> None:
+        """Makes all calls of an actor again. What a living one still answers to them is not looked at: it may hold what
+        others train meanwhile, and nothing is counted twice.
         """
         lost = [call for call, _ in self._queues[actor].calls]
-        self.pool.replace(actor)
-        if not lost:
-            return
         self._queues[actor].calls.clear()
-        self._idle.append(actor)
-        lost[0].attempts += 1
-        if lost[0].attempts > self.pool.retries:
-            raise FedrayError(
-                f"{lost[0].what} lost its actor {lost[0].attempts} times ({error}); look for a client that kills its "
-                "process or needs too much memory, or raise failures.retries"
-            ) from None
-        for part in lost[0].parts:
-            part.attempts = lost[0].attempts
-        self.urgent.extendleft(reversed([*(lost[0].parts or lost[:1]), *lost[1:]]))
+        if lost:
+            self.urgent.extendleft(reversed([*lost[0].on_lost(loss), *lost[1:]]))
+
+    def _begin_start(self, actor: int, ref: Ref, attempts: int) -> None:
+        until = time.monotonic() + self._start_timeout_s
+        self._starts[ref] = _Start(actor=actor, attempts=attempts, until=until)
+
+    def _started(self, ref: Ref) -> None:
+        start = self._starts.pop(ref)
+        try:
+            place = get(ref)
+        except ActorDied as error:
+            if start.attempts >= _STARTS:
+                raise ClusterError(
+                    f"client actor {start.actor} died {start.attempts} times while it was replaced ({error})"
+                ) from error
+            self._begin_start(start.actor, self.pool.start_again(start.actor), start.attempts + 1)
+            return
+        self.pool.started(start.actor, place)
+        self._idle.append(start.actor)
+
+    def _look_at_limits(self) -> None:
+        """Replaces actors that take too long, and says which replacements do not come.
+
+        Raises:
+            CapacityError: No actor is left, and none starts.
+        """
+        now = time.perf_counter()
+        for actor, queue in enumerate(self._queues):
+            if queue.calls and now - queue.began > (limit_s := queue.calls[0][0].limit_s):
+                self.pool.end(actor)
+                self.replace(actor, f"it did not answer in {limit_s:.0f} s; see failures.deadline")
+        for start in self._starts.values():
+            if time.monotonic() > start.until and not start.told:
+                if len(self._starts) == self.pool.size:
+                    raise CapacityError(
+                        f"none of {self.pool.size} client actors could be replaced in {self._start_timeout_s:.0f} s: "
+                        "the cluster has lost its nodes or is busy; add nodes and resume, or raise "
+                        "actors.start_timeout_s"
+                    )
+                start.told = True
+                self.pool.tell(f"client actor {start.actor} finds no room; the others go on without it until it does")

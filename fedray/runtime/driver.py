@@ -12,6 +12,7 @@ from fedray.runtime.answers import Ref
 from fedray.runtime.backend import RayBackend
 from fedray.runtime.placement import Placement
 from fedray.runtime.pool import Pool
+from fedray.runtime.run_faults import RunFaults
 from fedray.simulation.plan import Plan
 from fedray.simulation.run import execute
 from fedray.simulation.run_folder import RunFolder
@@ -56,9 +57,12 @@ class Driver:
                 start_timeout_s=self._start_timeout_s,
                 watch=self._watch,
             )
-            return RayBackend(pool, Layout(module).num_parameters)
+            return RayBackend(pool, Layout(module).num_parameters, self._plan.failures)
 
-        execute(plan=self._plan, data=data, backend=backend, folder=self._folder, watch=self._watch)
+        inject = RunFaults(self._folder)
+        execute(
+            plan=self._plan, data=data, backend=backend, folder=self._folder, watch=self._watch, inject=inject.carry_out
+        )
 
     def poll(self) -> list[Event]:
         """Events since the last call."""

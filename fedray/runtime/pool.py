@@ -4,9 +4,9 @@ from typing import Any
 
 import ray
 
-from fedray.client.host import Host
 from fedray.client.workload import Workload
-from fedray.runtime.answers import ActorDied, Ref, get, pack
+from fedray.runtime.answers import Place, Ref, pack
+from fedray.runtime.chaos import ChaosActors
 from fedray.runtime.client_actor import ClientActor
 from fedray.runtime.forking.offer import check_forked
 from fedray.runtime.forking.offer import runtime_env as forked_env
@@ -38,6 +38,7 @@ class Pool:
         watch: Watch,
     ) -> None:
         self.placement, self._watch, self._retries = placement, watch, retries
+        self.start_timeout_s = start_timeout_s
         self._args = (workload, data)
         options: dict[str, Any] = {"num_cpus": placement.cpus_per_actor, "scheduling_strategy": "SPREAD"}
         options["enable_task_events"] = False  # Ray's own record of every call: a tenth of the time of a short one
@@ -45,11 +46,14 @@ class Pool:
             options["runtime_env"] = forked_env()
         self._actor_class: Any = ray.remote(max_restarts=0, **options)(ClientActor)
         self.deaths = 0
+        self.chaos = ChaosActors()
         self._looked = not placement.forked
+        self._places: list[Place | None] = [None] * placement.num_actors
+        self._ages = [0] * placement.num_actors
         self._actors: list[Any] = start(
             self._create,
             placement.num_actors,
-            on_ready=self._look,
+            on_ready=self.started,
             timeout_s=start_timeout_s,
             watch=watch,
         )
@@ -57,10 +61,16 @@ class Pool:
     def _create(self) -> Any:
         return self._actor_class.remote(*self._args)
 
-    def _look(self, pid: int) -> None:
+    def started(self, actor: int, place: Place) -> None:
+        """Told that an actor can work.
+
+        Raises:
+            CapacityError: It should have been forked, and was not.
+        """
+        self._places[actor] = place
         if not self._looked:
             self._looked = True
-            check_forked(pid)
+            check_forked(place.pid)
 
     def submit(self, actor: int, method: str, *args: Any) -> Ref:
         """Sends a call to one actor; it answers in the order of its calls."""
@@ -70,20 +80,50 @@ class Pool:
         """Sends a call whose arguments and answer are small and hold no references: as `submit`, but sooner."""
         return self._actors[actor].call.remote(method, pack(args))
 
-    def replace(self, actor: int) -> None:
-        """Puts a new actor in the place of a dead one."""
-        self.deaths += 1
-        ray.kill(self._actors[actor])  # it may only have been out of reach
-        self._watch.tell("warning", text=f"client actor {actor} died and is replaced")
-        self._actors[actor] = self._create()
+    def replace(self, actor: int, cause: str) -> Ref:
+        """Puts a new actor in the place of a dead one.
 
-    def current(self, actor: int) -> Any:
-        """Who is at a position now: another value after a replacement."""
-        return self._actors[actor]
+        Returns:
+            Its `Place`, once it can work.
+        """
+        self.deaths += 1
+        self._watch.tell("warning", text=f"client actor {actor} died and is replaced ({cause})")
+        return self.start_again(actor)
+
+    def start_again(self, actor: int) -> Ref:
+        """Another attempt to start an actor."""
+        self._places[actor] = None
+        self._ages[actor] += 1
+        ray.kill(self._actors[actor])  # it may only have been out of reach
+        self._actors[actor] = self._create()
+        return self._actors[actor].place.remote()
+
+    def end(self, actor: int) -> None:
+        """Ends the process of an actor that does not answer: Ray itself would ask it to end."""
+        place = self._places[actor]
+        if place is not None:
+            self.chaos.end(place.node, place.pid)
+
+    def place(self, actor: int) -> Place | None:
+        """Where an actor is; None until it can work."""
+        return self._places[actor]
+
+    def current(self, actor: int) -> int:
+        """Whose sum is at a position now: another number after a replacement, or after the sum was thrown away."""
+        return self._ages[actor]
+
+    def forget(self, actor: int, round: int) -> None:
+        """Has an actor throw its sum away, behind all that it was asked to do."""
+        self._ages[actor] += 1
+        self.submit(actor, "collect", round)
 
     def nodes(self) -> list[str]:
-        """The node on which each actor is; "" for one that died."""
-        return [_known(actor.__ray_call__.remote(_node)) for actor in self._actors]
+        """The node on which each actor is; "" for one that is not known yet."""
+        return ["" if place is None else place.node for place in self._places]
+
+    def tell(self, text: str) -> None:
+        """Warns whoever watches."""
+        self._watch.tell("warning", text=text)
 
     @property
     def size(self) -> int:
@@ -104,14 +144,4 @@ class Pool:
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
-
-
-def _node(host: Host) -> str:
-    return ray.get_runtime_context().get_node_id()
-
-
-def _known(node: Ref) -> str:
-    try:
-        return get(node)
-    except ActorDied:
-        return ""
+        self.chaos.close()

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import ActorDied, Ref, get
+from fedray.runtime.answers import ActorDied, Place, Ref, get
 from fedray.runtime.forking.offer import logs_folder
 from fedray.simulation.watch import Watch
 
@@ -29,7 +29,7 @@ def start(
     *,
     timeout_s: float,
     watch: Watch,
-    on_ready: Callable[[int], None] | None = None,
+    on_ready: Callable[[int, Place], None] | None = None,
 ) -> list[Actor]:
     """Starts actors, and returns them when all are ready.
 
@@ -38,7 +38,7 @@ def start(
         number: How many.
         timeout_s: How long to wait for the next actor to become ready.
         watch: Told of progress, and asked whether to stop.
-        on_ready: Told the process id of each that is ready.
+        on_ready: Told the position of each that is ready, and where it is.
 
     Raises:
         CapacityError: None became ready in time.
@@ -55,7 +55,7 @@ class _Starting:
     actors: list[Actor]
     timeout_s: float
     watch: Watch
-    on_ready: Callable[[int], None] | None
+    on_ready: Callable[[int, Place], None] | None
     starting: dict[Ref, int] = field(default_factory=dict[Ref, int])
     ready: int = 0
     waiting: deque[int] = field(init=False)
@@ -86,18 +86,18 @@ class _Starting:
         while self.waiting and len(self.starting) < _AT_ONCE:
             position = self.waiting.popleft()
             self.actors[position] = self.create()
-            self.starting[self.actors[position].ready.remote()] = position
+            self.starting[self.actors[position].place.remote()] = position
             self.attempts[position] += 1
 
     def _take(self, ref: Ref) -> None:
         position = self.starting.pop(ref)
         try:
-            pid = get(ref)
+            place = get(ref)
         except ActorDied as error:
             self._again(position, error)
             return
         if self.on_ready is not None:
-            self.on_ready(pid)
+            self.on_ready(position, place)
         self.ready += 1
         if self.ready % _AT_ONCE == 0 or self.ready == len(self.actors):
             self.watch.tell("starting", text=f"{self.ready} of {len(self.actors)} client actors started")

@@ -7,6 +7,7 @@ reason a checkpoint is never written over: a second one of the same round gets a
 
 import hashlib
 import json
+import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fedray.errors import RunFolderError
+from fedray.files import disk_errors
 from fedray.server.strategy import ServerState
 from fedray.simulation.settings import CheckpointConfig
 from fedray.simulation.stores import FolderStore, Store, open_store
@@ -85,6 +87,11 @@ class Checkpoints:
         self._manifest: bytes | None = None
         self._damaged: set[_Key] = set()
         self._newest: int | None = None
+        self._failing: int | None = None
+
+    def fail_next(self, number: int) -> None:
+        """Has the next save break off in the middle of its first file, with an error of the storage (`errno`)."""
+        self._failing = number
 
     def save(self, state: ServerState, extra: Extra | None = None) -> None:
         """Writes a checkpoint, then removes old ones. The one that was saved or read last is not written again.
@@ -103,10 +110,18 @@ class Checkpoints:
         key = _Key(state.round)
         while key.manifest in names:
             key = _Key(key.round, key.again + 1)
+        self._break_off(key, data)
         self._store.write(key.arrays, data)
         self._store.write(key.manifest, manifest)
         self._manifest, self._newest = manifest, state.round
         self._remove_others(key, names)
+
+    def _break_off(self, key: _Key, data: bytes) -> None:
+        number, self._failing = self._failing, None
+        if number is not None:
+            self._store.write(key.arrays, data[: len(data) // 2])
+            with disk_errors(Path(f"{self._store}/{key.arrays}")):
+                raise OSError(number, os.strerror(number))
 
     def latest(self) -> Checkpoint | None:
         """The newest valid checkpoint, or None when there never was one.

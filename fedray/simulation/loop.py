@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
 from fedray.simulation.evaluation import Evaluating, Evaluations
 from fedray.simulation.faults.bind import RoundFaults
 from fedray.simulation.faults.event import FaultEvent, Inject, not_here
-from fedray.simulation.faults.kinds import ROUND
+from fedray.simulation.faults.kinds import ROUND, STORAGE
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import Record, RunFolder
 from fedray.simulation.saving import Saving
@@ -209,7 +209,15 @@ class Simulation:
         return result
 
     def _carry_out(self, faults: Sequence[Fault]) -> None:
-        self._note(*(self._inject(fault) for fault in faults))
+        told = (self._strike_storage(fault) or self._inject(fault) for fault in faults)
+        self._note(*(event for event in told if event is not None))
+
+    def _strike_storage(self, fault: Fault) -> FaultEvent | None:
+        """Has the next checkpoint meet a full or a failing storage; that needs no process."""
+        if fault.kind not in STORAGE:
+            return None
+        self.checkpoints.fail_next(STORAGE[fault.kind])
+        return replace(FaultEvent.of(fault, f"planned: {fault.kind} at the next checkpoint"), injected_at=time.time())
 
     def _note(self, *events: FaultEvent) -> None:
         if events:

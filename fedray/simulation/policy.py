@@ -10,7 +10,7 @@ from fedray.simulation.share import at_least
 
 _KNOWN = 5
 """Blocks that must have ended before a deadline is learnt."""
-_QUANTILE, _FACTOR, _LEAST_S = 0.9, 5.0, 10.0
+_QUANTILE, _FACTOR, _LEAST_S = 0.9, 10.0, 30.0
 """A learnt deadline: this quantile of the seconds per work, times this factor, and never less than so many seconds."""
 
 

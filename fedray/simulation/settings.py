@@ -65,12 +65,14 @@ class FailureConfig(Config):
     not collected, is trained again in any case."""
     retries: Annotated[int, Field(ge=0)] = 3
     """How often a block is trained again after the actor that had it died."""
+    driver_restarts: Annotated[int, Field(ge=0)] = 3
+    """How often a driver that died is started again without a further round; it goes on from the last checkpoint."""
     quarantine_after: Annotated[int, Field(ge=2)] | None = None
     """So many actors die in one round while they train one client by itself: it is not trained any more, in this round
     and all later ones; null: the run ends when retries are used up."""
     min_clients: Share | None = None
     """Usable updates that a round needs, else the run ends: a number, or a part of the cohort; null: one."""
-    deadline: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    deadline: Annotated[float, Field(gt=0)] | Literal["auto"] | None = "auto"
     """Seconds after which an actor that trains a block counts as dead; auto: learnt from blocks that ended; null:
     never."""
 

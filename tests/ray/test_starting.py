@@ -20,7 +20,7 @@ class _Weak:
             file.unlink()
             os._exit(1)
 
-    def ready(self) -> int:
+    def place(self) -> int:
         return os.getpid()
 
 
@@ -36,7 +36,7 @@ def _start(folder: Path, deaths: int, watch: Watch, number: int = 2) -> list[Any
 def test_actor_that_dies_while_it_starts_is_started_again(tmp_path: Path) -> None:
     watch = Watch()
     actors = _start(tmp_path, 1, watch)
-    assert len({ray.get(actor.ready.remote()) for actor in actors}) == 2
+    assert len({ray.get(actor.place.remote()) for actor in actors}) == 2
     told = [(event.kind, event.values["text"]) for event in watch.take()]
     assert [text for kind, text in told if kind == "starting"] == ["2 of 2 client actors started"]
     (warning,) = [text for kind, text in told if kind == "warning"]

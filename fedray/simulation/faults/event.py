@@ -65,8 +65,8 @@ class FaultEvent:
         return replace(event, actor=report.actor, node=report.node, injected_at=report.time, detected_at=detected_at)
 
 
-Inject = Callable[[Fault], FaultEvent]
-"""Carries out a fault of a round, or says why not."""
+Inject = Callable[[Fault], FaultEvent | None]
+"""Carries out a fault of a round, or says why not; None where that has been told already."""
 
 
 def not_here(fault: Fault) -> FaultEvent:

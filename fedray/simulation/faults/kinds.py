@@ -1,7 +1,11 @@
 """What kinds of faults there are, by what they happen to."""
 
+import errno
+
 LOSSES = frozenset({"kill", "hang", "exhaust_memory", "lose_result"})
 """A process that trains a block, or what it answers, is lost: the failure policy decides what follows."""
+STORAGE = {"storage_full": errno.ENOSPC, "storage_error": errno.EIO}
+"""The next checkpoint meets this error of its storage."""
 DELAYS = frozenset({"slow", "delay_result"})
 """A process that trains a block takes longer; no bit changes."""
 PROCESS = LOSSES | DELAYS

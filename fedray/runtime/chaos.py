@@ -1,0 +1,122 @@
+"""The chaos actor of a node: real signals to real processes, as the fault plan says, and to actors that hang."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fedray.messages import Fault
+from fedray.runtime.answers import ActorDied, Ref, get
+
+_TURN_S = 0.05
+"""A process that is slowed down runs and stands still in turns of about this length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strike:
+    """What was done to a process.
+
+    Attributes:
+        fault: Row of the fault plan.
+        round: Round number.
+        block: Index of the block that it trained.
+        pid: The process.
+        time: Epoch seconds.
+    """
+
+    fault: int
+    round: int
+    block: int
+    pid: int
+    time: float
+
+
+class Chaos:
+    """Sends signals to processes of its node. A plain class; `ChaosActors` makes actors of it."""
+
+    def __init__(self) -> None:
+        self._strikes: list[Strike] = []
+
+    def strike(self, fault: Fault, pid: int) -> None:
+        """Does to a process what a fault says; what the process does to itself is only noted."""
+        self._strikes.append(Strike(fault=fault.id, round=fault.round, block=fault.block, pid=pid, time=time.time()))
+        if fault.kind in ("kill", "kill_driver"):
+            os.kill(pid, signal.SIGKILL)
+        elif fault.kind == "hang":
+            os.kill(pid, signal.SIGSTOP)
+        elif fault.kind == "slow":
+            threading.Thread(target=_slow, args=(pid, fault.amount, fault.seconds), daemon=True).start()
+
+    def take(self) -> list[Strike]:
+        """What was done since the last call."""
+        taken, self._strikes = self._strikes, []
+        return taken
+
+    def end(self, pid: int) -> None:
+        """Ends an actor's process that does not answer, be it stopped or busy."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if process.name().startswith("ray::"):
+                process.kill()
+
+    def end_node(self) -> None:
+        """Ends this node: its raylet, and with it all of its workers."""
+        parents = psutil.Process().parents()
+        raylet = next(process for process in parents if process.name() == "raylet")
+        raylet.kill()
+
+
+def _slow(pid: int, factor: float, seconds: float) -> None:
+    """Lets a process run for a part of the time: it takes `factor` times as long."""
+    until, runs_s = time.monotonic() + seconds, _TURN_S / factor
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < until:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(_TURN_S - runs_s)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(runs_s)
+
+
+class ChaosActors:
+    """One chaos actor for each node that needs one; started when first asked for."""
+
+    def __init__(self) -> None:
+        options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4}
+        self._class: Any = ray.remote(**options)(Chaos)
+        self._actors: dict[str, Any] = {}
+
+    def on(self, node: str) -> Any:
+        """The chaos actor of a node."""
+        if node not in self._actors:
+            here = NodeAffinitySchedulingStrategy(node, soft=False)
+            self._actors[node] = self._class.options(scheduling_strategy=here).remote()
+        return self._actors[node]
+
+    def end(self, node: str, pid: int) -> None:
+        """Ends an actor's process, where its node is still there."""
+        self._answer(self.on(node).end.remote(pid), node)
+
+    def strikes(self) -> list[Strike]:
+        """What was done since the last call, on all nodes."""
+        asked = [(actor.take.remote(), node) for node, actor in list(self._actors.items())]
+        return [strike for ref, node in asked for strike in self._answer(ref, node) or ()]
+
+    def _answer(self, ref: Ref, node: str) -> Any:
+        try:
+            return get(ref)
+        except ActorDied:  # with its node
+            self._actors.pop(node, None)
+            return None
+
+    def close(self) -> None:
+        """Ends all of them."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors = {}
