@@ -105,7 +105,7 @@ class Simulation:
         is_large = self.layout.num_parameters >= _LARGE
         self._server_threads = os.cpu_count() or 1 if is_large else torch.get_num_threads()
         self._seconds: Seconds = {}
-        self._inject, self._quarantined = inject, dict[int, str]()
+        self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
         self._trained: _Trained | None = None
         self._saved_at = time.monotonic()
 
@@ -116,6 +116,7 @@ class Simulation:
             state = begin(self.plan.strategy, self.layout.flatten(self.module).numpy(), self.layout.num_trainable)
         self.folder.truncate(state.round)
         self._quarantined = quarantine.of_ledger(self.folder.clients.read())
+        self._carried_out = {event["fault"] for event in self.folder.lines("faults") if event["kind"] in ROUND}
         return state
 
     def run(self, state: ServerState) -> ServerState:
@@ -203,7 +204,10 @@ class Simulation:
         return result
 
     def _carry_out(self, faults: Sequence[Fault]) -> None:
-        self._note(*(self._inject(fault) for fault in faults))
+        """Has faults of the run carried out, each once: a round that is computed again does not have them again."""
+        for fault in faults:
+            if fault.id not in self._carried_out:
+                self._inject(fault, self._note)
 
     def _note(self, *events: FaultEvent) -> None:
         if events:

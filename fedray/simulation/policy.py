@@ -92,8 +92,8 @@ def _replace(status: Status, failures: FailureConfig) -> Decision:
             return Quarantine(client=client, cause=f"{deaths} actors died that trained it alone ({status.cause})")
     elif status.attempts > failures.retries and limit is None:
         return Abort(
-            sentence=f"{_what(status)} lost its actor {status.attempts} times ({status.cause}); look for a client that "
-            "kills its process or needs too much memory, set failures.quarantine_after, or raise failures.retries"
+            sentence=f"{_what(status)} lost its actor {_times(status.attempts)} ({status.cause}); look for a client "
+            "that kills its process or needs too much memory, set failures.quarantine_after, or raise failures.retries"
         )
     return Retry(parts=(status.clients,) if status.attempts == 1 else tuple((client,) for client in status.clients))
 
@@ -101,6 +101,10 @@ def _replace(status: Status, failures: FailureConfig) -> Decision:
 def _what(status: Status) -> str:
     of = f"client {status.clients[0]} of " if len(status.clients) == 1 else ""
     return f"the training of {of}block {status.block} in round {status.round}"
+
+
+def _times(num: int) -> str:
+    return "once" if num == 1 else f"{num} times"
 
 
 def enough(failures: FailureConfig, fates: Mapping[str, int], round: int) -> Abort | None:

@@ -15,7 +15,7 @@ BLOCKS = (block(0, 0, 7, 3), block(1, 2, 1, 9), block(2, 4, 5))
 COHORT = np.array([1, 3, 5, 7, 9])
 
 
-def report(of: Block, pid: int = 1, more: dict[str, Any] = {}, **failures: Failure) -> BlockReport:
+def report(of: Block, pid: int = 1, more: dict[str, Any] | None = None, **failures: Failure) -> BlockReport:
     num = len(of.clients)
     columns = {
         "client": of.clients,
@@ -25,7 +25,7 @@ def report(of: Block, pid: int = 1, more: dict[str, Any] = {}, **failures: Failu
         "seconds": np.full(num, 0.5),
     }
     failed = {int(name[1:]): failure for name, failure in failures.items()}
-    return BlockReport(block=of.index, start=of.start, columns=columns, failures=failed, pid=pid, **more)
+    return BlockReport(block=of.index, start=of.start, columns=columns, failures=failed, pid=pid, **(more or {}))
 
 
 def test_reports_in_any_order_close_to_the_cohort():
