@@ -192,14 +192,14 @@ class Simulation:
                 f"nobody is left to train in round {round}: the whole cohort is quarantined; look for the cause in the "
                 "run folder's clients, or raise failures.quarantine_after"
             )
-        self._carry_out(_at("before", planned.others))
         try:
-            result = self.backend.run_cohort(state.parameters, planned.blocks, self._count(round))
+            count = self._count(round, _at("before", planned.others))
+            result = self.backend.run_cohort(state.parameters, planned.blocks, count)
         except RoundFailed as error:
             self._note(*error.faults)
             raise
         self._note(*result.faults)
-        self._carry_out(_at("during", planned.others))
+        self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])  # before: no block came
         self._seconds |= result.seconds
         return result
 
@@ -207,6 +207,7 @@ class Simulation:
         """Has faults of the run carried out, each once: a round that is computed again does not have them again."""
         for fault in faults:
             if fault.id not in self._carried_out:
+                self._carried_out.add(fault.id)
                 self._inject(fault, self._note)
 
     def _note(self, *events: FaultEvent) -> None:
@@ -265,13 +266,15 @@ class Simulation:
         self._saving.begin(save)
         self._saved_at = time.monotonic()
 
-    def _count(self, round: int):
+    def _count(self, round: int, faults: Sequence[Fault]):
+        """Counts the clients that are done; the first ones show that the training goes on, for faults due meanwhile."""
         done = 0
 
         def count(report: BlockReport) -> None:
             nonlocal done
             done += len(report.columns["examples"])
             self.watch.tell("block", round=round, clients=done, cohort=self.plan.cohort_size)
+            self._carry_out(faults)
             if self._trained is not None and self._trained.ready:
                 self._settle()  # hidden behind the training
 

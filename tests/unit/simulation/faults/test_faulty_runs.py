@@ -249,7 +249,13 @@ def test_faults_of_the_run_are_carried_out_at_their_moment(tmp_path: Path):
     class Telling(SerialBackend):
         def run_cohort(self, parameters, blocks, on_report):
             moments.append(("train", blocks[0].round, []))
-            return super().run_cohort(parameters, blocks, on_report)
+
+            def look(report) -> None:
+                on_report(report)
+                if report.block == 1:
+                    moments.append(("block", blocks[0].round, []))
+
+            return super().run_cohort(parameters, blocks, look)
 
     def inject(fault: Fault, note: Note) -> None:
         moments.append((fault.at, fault.round, [path.name for path in tmp_path.glob("checkpoint/*.json")]))
@@ -265,13 +271,8 @@ def test_faults_of_the_run_are_carried_out_at_their_moment(tmp_path: Path):
         watch=run.watch,
         inject=inject,
     )
-    assert [moment[:2] for moment in moments] == [
-        ("train", 1),
-        ("before", 2),
-        ("train", 2),
-        ("during", 2),
-        ("after", 2),
-    ]
+    wanted = ["train 1", "block 1", "train 2", "before 2", "block 2", "during 2", "after 2"]
+    assert [f"{what} {round}" for what, round, _ in moments] == wanted
     assert "round-00000002.json" not in moments[-1][2]
     assert [event["cause"] for event in events(run)] == ["done"] * 3
 
