@@ -65,6 +65,13 @@ class Result:
         return table.to_pandas() if table is not None else pd.DataFrame()
 
     @cached_property
+    def faults(self) -> "pd.DataFrame":
+        """What went wrong, planned or not: one row for each time."""
+        import pandas as pd
+
+        return pd.DataFrame(self._records.lines("faults"))
+
+    @cached_property
     def summary(self) -> Record:
         """Final metrics, baselines, digest; empty until the run has ended."""
         return self._records.summary()

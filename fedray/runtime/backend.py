@@ -24,7 +24,7 @@ from fedray.simulation.faults.kinds import PROCESS
 from fedray.simulation.settings import FailureConfig
 
 _FAILURES = FailureConfig()
-_REMEMBERED = 1000
+_REMEMBERED = 100
 """Blocks of which it is remembered how long they took."""
 _COLLECTIONS = 3
 """How often the sums of a round may be lost with their actors after the training, at least."""

@@ -221,8 +221,9 @@ class Dispatch:
         self._make_again(actor, loss)
 
     def _make_again(self, actor: int, loss: Loss) -> None:
-        """Makes all calls of an actor again. What a living one still answers to them is not looked at: it may hold what
-        others train meanwhile, and nothing is counted twice.
+        """Makes all calls of an actor again.
+
+        What a living one still answers to them is not looked at: others train the same meanwhile.
         """
         lost = [call for call, _ in self._queues[actor].calls]
         self._queues[actor].calls.clear()

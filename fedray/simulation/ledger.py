@@ -61,7 +61,8 @@ def close(
     reports, now = sorted(reports, key=lambda report: report.start), time.time()
     rows = np.concatenate([np.zeros(0, np.int64), *(report.columns["client"] for report in reports)])
     _check_once(cohort, np.concatenate([rows, np.array(list(dropped), np.int64)]))
-    clients, block, tries = _in_order(cohort, blocks, attempts)
+    clients, block = _in_order(cohort, blocks)
+    tries = _tries(blocks, attempts, len(clients))
     places = _places(clients, rows)
     lengths = [len(report.columns["client"]) for report in reports]
 
@@ -73,12 +74,8 @@ def close(
 
     tries[places] = np.repeat([attempts.get(report.start, 1) for report in reports], lengths)
     failures = {c: failure for report in reports for c, failure in report.failures.items()} | dict(dropped)
-    fate, cause = np.where(tries > 1, "retried", "ok").astype(object), np.full(len(clients), "", object)
     decided = spread(np.float64, [report.time or now for report in reports], now)
-    for place in np.flatnonzero(np.isin(clients, list(failures))).tolist():
-        failure = failures[int(clients[place])]
-        fate[place], cause[place] = failure.fate, failure.cause
-        decided[place] = failure.time or decided[place]
+    fate, cause = _fates(clients, tries, failures, decided)
     columns = {
         "client": clients,
         "fate": fate.astype(str),
@@ -100,8 +97,20 @@ def close(
     return Ledger(columns=columns, failures=failures, fates=fates)
 
 
+def _fates(clients: Ints, tries: Ints, failures: Mapping[int, Failure], decided: Array) -> tuple[Array, Array]:
+    """Each client's fate and cause; sets when it was decided where its failure says so."""
+    fate, cause = np.where(tries > 1, "retried", "ok").astype(object), np.full(len(clients), "", object)
+    for place in np.flatnonzero(np.isin(clients, list(failures))).tolist():
+        failure = failures[int(clients[place])]
+        fate[place], cause[place] = failure.fate, failure.cause
+        decided[place] = failure.time or decided[place]
+    return fate, cause
+
+
 def _check_once(cohort: Ints, found: Ints) -> None:
     """Raises where a client of the cohort is not found, or twice, or another is found."""
+    if np.array_equal(np.sort(cohort), np.sort(found)):
+        return
     foreign, missing = np.setdiff1d(found, cohort), np.setdiff1d(cohort, found)
     ids, counts = np.unique(found, return_counts=True)
     for those, what in (
@@ -112,24 +121,36 @@ def _check_once(cohort: Ints, found: Ints) -> None:
         if len(those):
             more = f" (and {len(those) - 1} more)" if len(those) > 1 else ""
             raise RuntimeError(f"the ledger does not close: client {those[0]} {what}{more}")
+    raise RuntimeError("the ledger does not close: the cohort itself has a client twice")
 
 
-def _in_order(cohort: Ints, blocks: Sequence[Block], attempts: Mapping[int, int]) -> tuple[Ints, Ints, Ints]:
-    """The clients in the order of their blocks, those in no block last; with each, its block and its attempts."""
-    inside = [client for block in blocks for client in block.clients.tolist()]
+def _in_order(cohort: Ints, blocks: Sequence[Block]) -> tuple[Ints, Ints]:
+    """The clients in the order of their blocks, those in no block last; and each one's block, or -1."""
+    inside = np.concatenate([np.zeros(0, np.int64), *(block.clients for block in blocks)])
+    index = np.repeat(np.array([block.index for block in blocks], np.int64), [len(block.clients) for block in blocks])
+    if len(inside) == len(cohort):
+        return inside, index
     outside = np.setdiff1d(cohort, inside)
-    index, tries = list[int](), list[int]()
+    return np.concatenate([inside, outside]), np.concatenate([index, np.full(len(outside), -1)])
+
+
+def _tries(blocks: Sequence[Block], attempts: Mapping[int, int], num: int) -> Ints:
+    """How often each of `num` clients was begun with, by its own entry or its block's; never, those in no block."""
+    tries, place = np.zeros(num, np.int64), 0
     for block in blocks:
-        positions = range(block.start, block.start + len(block.clients))
-        index += [block.index] * len(block.clients)
-        tries += [attempts.get(position, attempts.get(block.start, 1)) for position in positions]
-    clients = np.concatenate([np.array(inside, np.int64), outside])
-    num_outside = len(outside)
-    return clients, np.array(index + [-1] * num_outside), np.array(tries + [0] * num_outside)
+        span = slice(place, place + len(block.clients))
+        place = span.stop
+        tries[span] = attempts.get(block.start, 1)
+        if attempts:
+            positions = range(block.start, block.start + len(block.clients))
+            tries[span] = [attempts.get(position, tries[span.start]) for position in positions]
+    return tries
 
 
-def _places(clients: Ints, wanted: Ints) -> Ints:
+def _places(clients: Ints, wanted: Ints) -> Ints | slice:
     """Where some clients are among all."""
+    if np.array_equal(clients, wanted):
+        return slice(None)
     order = np.argsort(clients)
     return order[np.searchsorted(clients, wanted, sorter=order)]
 

@@ -28,7 +28,7 @@ from fedray.simulation.blocks import form
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
 from fedray.simulation.evaluation import Evaluating, Evaluations
 from fedray.simulation.faults.bind import RoundFaults
-from fedray.simulation.faults.event import FaultEvent, Inject, not_here
+from fedray.simulation.faults.event import FaultEvent, Inject, Note, not_here
 from fedray.simulation.faults.kinds import ROUND, STORAGE
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import Record, RunFolder
@@ -107,7 +107,7 @@ class Simulation:
         is_large = self.layout.num_parameters >= _LARGE
         self._server_threads = os.cpu_count() or 1 if is_large else torch.get_num_threads()
         self._seconds: Seconds = {}
-        self._inject, self._quarantined = inject, dict[int, str]()
+        self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
         self._trained: _Trained | None = None
         self._saved_at = time.monotonic()
 
@@ -122,6 +122,7 @@ class Simulation:
             state, self.extra = saved.state, saved.extra
         self.folder.truncate(state.round)
         self._quarantined = quarantine.of_ledger(self.folder.clients.read())
+        self._carried_out = {event["fault"] for event in self.folder.lines("faults") if event["kind"] in ROUND}
         return state
 
     def run(self, state: ServerState) -> ServerState:
@@ -197,27 +198,29 @@ class Simulation:
                 f"nobody is left to train in round {round}: the whole cohort is quarantined; look for the cause in the "
                 "run folder's clients, or raise failures.quarantine_after"
             )
-        self._carry_out(_at("before", planned.others))
         try:
-            result = self.backend.run_cohort(state.parameters, planned.blocks, self._count(round))
+            count = self._count(round, _at("before", planned.others))
+            result = self.backend.run_cohort(state.parameters, planned.blocks, count)
         except RoundFailed as error:
             self._note(*error.faults)
             raise
         self._note(*result.faults)
-        self._carry_out(_at("during", planned.others))
+        self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])  # before: no block came
         self._seconds |= result.seconds
         return result
 
     def _carry_out(self, faults: Sequence[Fault]) -> None:
-        told = (self._strike_storage(fault) or self._inject(fault) for fault in faults)
-        self._note(*(event for event in told if event is not None))
+        """Has faults of the run carried out, each once: a round that is computed again does not have them again."""
+        for fault in faults:
+            if fault.id not in self._carried_out:
+                self._carried_out.add(fault.id)
+                (self._strike_storage if fault.kind in STORAGE else self._inject)(fault, self._note)
 
-    def _strike_storage(self, fault: Fault) -> FaultEvent | None:
+    def _strike_storage(self, fault: Fault, note: Note) -> None:
         """Has the next checkpoint meet a full or a failing storage; that needs no process."""
-        if fault.kind not in STORAGE:
-            return None
         self.checkpoints.fail_next(STORAGE[fault.kind])
-        return replace(FaultEvent.of(fault, f"planned: {fault.kind} at the next checkpoint"), injected_at=time.time())
+        event = FaultEvent.of(fault, f"planned: {fault.kind} at the next checkpoint")
+        note(replace(event, injected_at=time.time()))
 
     def _note(self, *events: FaultEvent) -> None:
         if events:
@@ -280,13 +283,15 @@ class Simulation:
         self._saving.begin(save)
         self._saved_at = time.monotonic()
 
-    def _count(self, round: int):
+    def _count(self, round: int, faults: Sequence[Fault]):
+        """Counts the clients that are done; the first ones show that the training goes on, for faults due meanwhile."""
         done = 0
 
         def count(report: BlockReport) -> None:
             nonlocal done
             done += len(report.columns["examples"])
             self.watch.tell("block", round=round, clients=done, cohort=self.plan.cohort_size)
+            self._carry_out(faults)
             if self._trained is not None and self._trained.ready:
                 self._settle()  # hidden behind the training
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from fedray.simulation.settings import FailureConfig
 from fedray.simulation.share import at_least
 
@@ -92,8 +90,8 @@ def _replace(status: Status, failures: FailureConfig) -> Decision:
             return Quarantine(client=client, cause=f"{deaths} actors died that trained it alone ({status.cause})")
     elif status.attempts > failures.retries and limit is None:
         return Abort(
-            sentence=f"{_what(status)} lost its actor {status.attempts} times ({status.cause}); look for a client that "
-            "kills its process or needs too much memory, set failures.quarantine_after, or raise failures.retries"
+            sentence=f"{_what(status)} lost its actor {_times(status.attempts)} ({status.cause}); look for a client "
+            "that kills its process or needs too much memory, set failures.quarantine_after, or raise failures.retries"
         )
     return Retry(parts=(status.clients,) if status.attempts == 1 else tuple((client,) for client in status.clients))
 
@@ -101,6 +99,10 @@ def _replace(status: Status, failures: FailureConfig) -> Decision:
 def _what(status: Status) -> str:
     of = f"client {status.clients[0]} of " if len(status.clients) == 1 else ""
     return f"the training of {of}block {status.block} in round {status.round}"
+
+
+def _times(num: int) -> str:
+    return "once" if num == 1 else f"{num} times"
 
 
 def enough(failures: FailureConfig, fates: Mapping[str, int], round: int) -> Abort | None:
@@ -137,5 +139,5 @@ def deadline_s(failures: FailureConfig, work: float, seen: Sequence[tuple[float,
         return failures.deadline
     if len(seen) < _KNOWN:
         return None
-    seconds_per_work = np.quantile([seconds / max(1.0, done) for done, seconds in seen], _QUANTILE)
-    return max(_LEAST_S, float(seconds_per_work) * max(1.0, work) * _FACTOR)
+    rates = sorted(seconds / max(1.0, done) for done, seconds in seen)
+    return max(_LEAST_S, rates[int(_QUANTILE * (len(rates) - 1))] * max(1.0, work) * _FACTOR)

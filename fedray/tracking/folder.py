@@ -19,6 +19,8 @@ ARTIFACTS = (
     "config.yaml",
     "environment.json",
     "rounds.jsonl",
+    "faults.jsonl",
+    "faults.parquet",
     "clients.parquet",
     "evaluations.parquet",
     "summary.json",

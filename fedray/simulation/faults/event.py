@@ -65,12 +65,13 @@ class FaultEvent:
         return replace(event, actor=report.actor, node=report.node, injected_at=report.time, detected_at=detected_at)
 
 
-Inject = Callable[[Fault], FaultEvent | None]
-"""Carries out a fault of a round, or says why not; None where that has been told already."""
+Note = Callable[[FaultEvent], None]
+"""Writes a line of `faults.jsonl`."""
+Inject = Callable[[Fault, Note], None]
+"""Carries out a fault of a round and notes it, first where it ends this process: once noted, it never comes again."""
 
 
-def not_here(fault: Fault) -> FaultEvent:
+def not_here(fault: Fault, note: Note) -> None:
     """A fault of a round where clients run in this process: there is nothing that it could happen to."""
-    if fault.kind in ("kill_node", "kill_driver"):
-        return FaultEvent.of(fault, f"not carried out: {fault.kind} does not apply to this backend")
-    return FaultEvent.of(fault, f"not carried out: {fault.kind} changes no result on this backend")
+    applies = "changes no result on" if fault.kind not in ("kill_node", "kill_driver") else "does not apply to"
+    note(FaultEvent.of(fault, f"not carried out: {fault.kind} {applies} this backend"))

@@ -170,7 +170,8 @@ class RoundFault(FaultConfig):
     """Happens to the run."""
 
     at: Literal["before", "during", "after"] = "before"
-    """before: while the round trains; during: when its updates are summed up; after: when its checkpoint is due."""
+    """before: while the round trains, after its first block; during: when its updates are summed up; after: when it is
+    recorded, before its checkpoint."""
 
     @property
     def place(self) -> Literal["before", "during", "after"]:

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,8 +7,8 @@ import pytest
 from tiny_runs import block
 
 from fedray.errors import ClientError, RoundFailed, UpdateRejected
-from fedray.messages import Block, BlockReport, Failure
-from fedray.simulation.blocks import form
+from fedray.messages import Block, BlockReport, Failure, Fault
+from fedray.simulation.blocks import form, part
 from fedray.simulation.ledger import FATES, Ledger, close, judge
 from fedray.simulation.settings import FailureConfig
 
@@ -15,7 +16,7 @@ BLOCKS = (block(0, 0, 7, 3), block(1, 2, 1, 9), block(2, 4, 5))
 COHORT = np.array([1, 3, 5, 7, 9])
 
 
-def report(of: Block, pid: int = 1, more: dict[str, Any] = {}, **failures: Failure) -> BlockReport:
+def report(of: Block, pid: int = 1, more: dict[str, Any] | None = None, **failures: Failure) -> BlockReport:
     num = len(of.clients)
     columns = {
         "client": of.clients,
@@ -25,7 +26,7 @@ def report(of: Block, pid: int = 1, more: dict[str, Any] = {}, **failures: Failu
         "seconds": np.full(num, 0.5),
     }
     failed = {int(name[1:]): failure for name, failure in failures.items()}
-    return BlockReport(block=of.index, start=of.start, columns=columns, failures=failed, pid=pid, **more)
+    return BlockReport(block=of.index, start=of.start, columns=columns, failures=failed, pid=pid, **(more or {}))
 
 
 def test_reports_in_any_order_close_to_the_cohort():
@@ -187,3 +188,16 @@ def test_blocks_do_not_depend_on_the_order_of_the_cohort():
     first, second = form(np.sort(cohort), sizes, 7, 1), form(cohort, sizes, 7, 1)
     assert all(np.array_equal(a.clients, b.clients) for a, b in zip(first, second, strict=True))
     assert np.array_equal(np.sort(np.concatenate([b.clients for b in first])), np.sort(cohort))
+
+
+def test_part_of_a_block_has_its_faults_and_an_index_of_its_own():
+    def fault(client: int) -> Fault:
+        return Fault(id=client, round=1, kind="kill", client=client, block=1, at="before")
+
+    whole = replace(block(1, 4, 9, 3, 5, 7), work=8.0, faults=(fault(3), fault(7)))
+    middle, last = part(whole, (3, 5), 6), part(whole, (7,), 6)
+    assert (middle.index, middle.start, middle.clients.tolist(), middle.work) == (11, 5, [3, 5], 4.0)
+    assert (last.index, last.start, last.clients.tolist(), last.work) == (13, 7, [7], 2.0)
+    assert ([f.client for f in middle.faults], [f.client for f in last.faults]) == ([3], [7])
+    assert {f.block for f in (*middle.faults, *last.faults)} == {1}
+    assert part(whole, (9, 3, 5, 7), 6) is whole

@@ -46,6 +46,23 @@ def test_journal_comes_back_as_written(folder: RunFolder):
     assert folder.lines("system") == []
 
 
+def test_lines_that_are_added_together_are_as_those_added_one_by_one(folder: RunFolder):
+    records = [{"round": 1, "cause": "a\nb"}, {"round": 2, "cause": ""}]
+    folder.append("faults", *records)
+    assert folder.lines("faults") == records
+    folder.append("faults", records[0])
+    assert folder.lines("faults") == [*records, records[0]]
+
+
+def test_faults_stay_when_their_round_is_computed_again(folder: RunFolder):
+    for round in (1, 2, 3):
+        folder.append("faults", {"round": round})
+        folder.append("rounds", {"round": round})
+    folder.truncate(1)
+    assert [record["round"] for record in folder.lines("rounds")] == [1]
+    assert [event["round"] for event in folder.lines("faults")] == [1, 2, 3]
+
+
 def test_torn_last_line_is_not_a_line(folder: RunFolder):
     folder.append("rounds", {"round": 1})
     with (folder.path / "rounds.jsonl").open("a") as file:
@@ -53,7 +70,7 @@ def test_torn_last_line_is_not_a_line(folder: RunFolder):
     assert folder.lines("rounds") == [{"round": 1}]
 
 
-@pytest.mark.parametrize("journal", ["rounds", "system"])
+@pytest.mark.parametrize("journal", ["rounds", "system", "faults"])
 def test_mended_journal_goes_on_after_a_torn_line(folder: RunFolder, journal: str):
     folder.append(journal, {"round": 1})
     with (folder.path / f"{journal}.jsonl").open("ab") as file:
