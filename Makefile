@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-unit check format bench bench-peers bench-memory bench-actors clean
+.PHONY: demo test test-unit check format bench bench-peers bench-memory bench-million bench-actors clean
 
 demo: $(STAMP)  ## Train 1,000 simulated machines on Ray
 	$(BIN)/fedray run experiments/demo/demo.yaml
@@ -37,7 +37,10 @@ bench-peers: $(STAMP)  ## Flower and pfl-research, each in an environment of its
 	done
 
 bench-memory: $(STAMP)  ## Time and memory at cohorts of 100, 1,000 and 10,000 of 100,000 clients
-	$(BIN)/python experiments/scalability/memory.py
+	$(BIN)/python -m experiments.scalability.memory
+
+bench-million: $(STAMP)  ## A million registered clients, 10,000 and 20,000 of them in each of five rounds
+	$(BIN)/python -m experiments.scalability.memory --machines 1000000 --cohorts 10000 20000 --rounds 5 --against 20000
 
 bench-actors: $(STAMP)  ## 400 client actors of one client each, and with ten of them killed; about ten minutes
 	$(BIN)/python experiments/scalability/actors.py

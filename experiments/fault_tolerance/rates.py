@@ -1,0 +1,78 @@
+"""Kill rates of 0 to 50 % of the blocks in every round, under replace and drop: accuracy, overhead, digest."""
+
+from typing import Any
+
+import ray
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from experiments.fault_tolerance.runs import RESULTS, Cost, run, save
+from fedray.report.curves import BLUE, ORANGE
+
+RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+POLICIES = ("replace", "drop")
+
+
+def main() -> None:
+    """Twelve runs, a table and a plot."""
+    options: dict[str, Any] = {
+        "num_cpus": 2,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
+    ray.init(**options)
+    costs: dict[tuple[str, float], Cost] = {}
+    for rate in RATES:
+        for policy in POLICIES:
+            faults = f"faults=[{{kind: kill, blocks: {rate}, every: 1, at: during}}]" if rate else "faults=[]"
+            name = f"{policy} {rate:.0%}"
+            costs[policy, rate] = run(name, "rates.yaml", [faults, f"failures.on_death={policy}"])
+    ray.shutdown()
+    save("rates", list(costs.values()))
+    Console(width=110).print(_table(costs))
+    _plot(costs)
+
+
+def _table(costs: dict[tuple[str, float], Cost]) -> Table:
+    table = Table(title="Blocks whose actor is killed, in every one of 15 rounds")
+    for name in ("policy", "rate", "actors killed", "clients again", "weight kept", "AUPRC", "rounds s", "digest"):
+        table.add_column(name, justify="right")
+    for (policy, rate), one in costs.items():
+        table.add_row(
+            policy,
+            f"{rate:.0%}",
+            str(one.deaths),
+            str(one.recomputed),
+            f"{one.weight:.1%}",
+            f"{one.metrics['test/auprc']:.4f}",
+            f"{one.rounds_s:.1f}",
+            one.digest[:12],
+        )
+    return table
+
+
+def _plot(costs: dict[tuple[str, float], Cost]) -> None:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for policy, colour, marker in zip(POLICIES, (BLUE, ORANGE), "os", strict=True):
+        ours = [costs[policy, rate] for rate in RATES]
+        percent = [100 * rate for rate in RATES]
+        left.plot(percent, [one.metrics["test/auprc"] for one in ours], color=colour, marker=marker, label=policy)
+        overhead = [one.rounds_s / costs[policy, 0.0].rounds_s for one in ours]
+        right.plot(percent, overhead, color=colour, marker=marker, label=policy)
+    left.set_ylabel("area under precision-recall, test")
+    right.set_ylabel("wall time of the rounds, undisturbed = 1")
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.set_xlabel("blocks whose actor is killed in each round, %")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(RESULTS / "rates.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
