@@ -11,6 +11,7 @@ from fedray.errors import RunFolderError
 from fedray.messages import Block
 from fedray.simulation.faults.event import FaultEvent
 from fedray.simulation.faults.plan import FaultPlan
+from fedray.simulation.faults.settings import KINDS
 from fedray.simulation.run_folder import Record, RunFolder
 
 _NAMES = frozenset(field.name for field in fields(FaultEvent))
@@ -135,8 +136,8 @@ def planned(
     """Counts what the plan had for the rounds that were begun.
 
     A row can hit several blocks or clients, or none: the ledger tells the round's blocks, to which it is bound as in
-    the run. Where the ledger lacks a round, its targets are those of its events, and one if it has none; so are all of a folder
-    that has lost its plan.
+    the run. Where the ledger lacks a round, its targets are those of its events, and one if it has none. A folder
+    that has lost its plan has its events alone.
 
     Args:
         plan: The fault plan.
@@ -146,14 +147,19 @@ def planned(
     """
     if plan is None or not len(plan):
         targets = {(event.kind, event.fault, event.round, event.block, event.client) for event in events}
-        return Planned(by_kind=dict(Counter(kind for kind, fault, *_ in sorted(targets) if fault >= 0)), later=0)
+        return Planned(by_kind=_in_order(Counter(kind for kind, fault, *_ in targets if fault >= 0)), later=0)
     rounds: list[int] = plan.columns["round"].tolist()
     counts = Counter[str]()
     told = _blocks_of(ledger, set(rounds))
     for round in sorted({number for number in rounds if number <= last_round}):
         blocks = told.get(round)
         counts.update(_by_events(plan, events, round) if blocks is None else _bound(plan, round, blocks))
-    return Planned(by_kind=dict(counts), later=sum(round > last_round for round in rounds))
+    return Planned(by_kind=_in_order(counts), later=sum(round > last_round for round in rounds))
+
+
+def _in_order(counts: Counter[str]) -> dict[str, int]:
+    """The kinds in the order of the settings."""
+    return {kind: counts[kind] for kind in [*KINDS, *sorted(counts.keys() - KINDS.keys())] if counts[kind]}
 
 
 def _bound(plan: FaultPlan, round: int, blocks: tuple[Block, ...]) -> Counter[str]:

@@ -92,12 +92,7 @@ def _happened(found: Explanation) -> str:
 
 
 def _cost(found: Explanation) -> str:
-    fates = found.fates
-    if fates.trained_again:
-        again = f"{_count(fates.trained_again, 'client')} {_were(fates.trained_again)} trained again, for "
-        again += seconds(fates.trained_again_s)
-    else:
-        again = "no client was trained again"
+    again = _trained_again(found)
     restarts = any(event.kind in ("kill_driver", "driver died") for event in found.events)
     more = "; the time in which no driver ran is in no round" if restarts else ""
     if not found.disturbed:
@@ -109,6 +104,17 @@ def _cost(found: Explanation) -> str:
         f"{again}; {number} took {seconds(found.more_s)} in all above {seconds(found.median_s)}, the median of rounds "
         f"without events, which is an estimate: whatever else slowed them is in it{more}"
     )
+
+
+def _trained_again(found: Explanation) -> str:
+    """By the ledger, in which a client that was lost twice is one; by the events where there is no ledger."""
+    number, spent_s = found.fates.trained_again, found.fates.trained_again_s
+    if found.fates.ledger_rows is None:
+        number = sum(kind.trained_again for kind in found.kinds)
+        spent_s = sum(kind.trained_again_s for kind in found.kinds)
+    if not number:
+        return "no client was trained again"
+    return f"{_count(number, 'client')} {_were(number)} trained again, for {seconds(spent_s)}"
 
 
 def _clients(found: Explanation) -> str:
@@ -144,6 +150,8 @@ def _result(found: Explanation) -> str:
 def _missing(found: Explanation) -> str:
     fates = found.fates
     lost = _numbers({name: fates.fates.get(name, 0) for name in LOST})
+    if fates.fates.get("dropped"):
+        lost += f", as failures.on_death is {found.on_death}"
     text = f"{fates.num_lost:,} of {_count(fates.cohorts, 'update')} {_were(fates.num_lost)} left out ({lost})"
     if not fates.losses:
         return f"{text}; which part of the examples that is will be known when the ledger is written"
@@ -277,7 +285,7 @@ def _kinds(counts: Mapping[str, int]) -> str:
 
 
 def _each(number: int) -> str:
-    return "the one client" if number == 1 else f"each of {number:,} clients"
+    return "the one client" if number == 1 else f"each of the {number:,} clients of all cohorts"
 
 
 def _were(number: int) -> str:
