@@ -12,11 +12,13 @@ import yaml
 from rich.console import Console
 
 from fedray.errors import RunFolderError
-from fedray.report.explain import Delay, Explanation, explain
+from fedray.report.explain import Explanation, explain
 from fedray.report.explain_clients import NO_EVENT, Loss
 from fedray.report.explain_events import Planned
 from fedray.report.explain_figure import draw, plot
-from fedray.report.explain_table import WORDS, happenings, percent, sentences, show
+from fedray.report.explain_kinds import Delay
+from fedray.report.explain_table import happenings, show
+from fedray.report.explain_words import WORDS, percent, sentences
 from fedray.simulation.faults.plan import FaultPlan
 from fedray.simulation.faults.settings import KINDS
 
