@@ -18,7 +18,7 @@ UNDISTURBED, DISTURBED, MENDING = "#0072B2", "#D55E00", "#56B4E9"
 _MANY_ROUNDS = 150
 """From so many rounds on, lines without gaps instead of bars."""
 _FAR = 10.0
-"""At so many times the third quartile a round is too long for the others to be seen beside it."""
+"""At so many times the third quartile the axis ends, where a few rounds are longer."""
 _MANY_EVENTS = 200
 """From so many events of a kind on, thinner marks."""
 
@@ -126,9 +126,7 @@ def _draw_rounds(axes: Any, found: Explanation) -> None:
         axes.axhline(found.median_s, color="black", linewidth=1.0, linestyle="--", label="median, undisturbed")
     around = max(0.6, 0.01 * len(rounds), 2.0 if len(rounds) == 1 else 0.0)
     axes.set(ylim=(0, None), xlim=(rounds[0] - around, rounds[-1] + around))
-    tops = np.array([story.wall_s for story in found.rounds])
-    if tops.max() > _FAR * np.percentile(tops, 75):
-        cut(axes, rounds, tops)
+    cut(axes, rounds, np.array([story.wall_s for story in found.rounds]), _FAR)
     axes.xaxis.set_major_locator(FixedLocator(rounds) if len(rounds) <= 12 else MaxNLocator(nbins=12, integer=True))
     axes.set_axisbelow(True)
     axes.grid(axis="y", alpha=0.25)

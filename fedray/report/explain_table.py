@@ -123,6 +123,6 @@ def _fates(found: Explanation) -> Table:
     names = [name for name, number in fates.fates.items() if number]
     for column in (*names, "sum", "sum of cohorts"):
         table.add_column(column, justify="right")
-    numbers = [fates.fates[name] for name in names]
-    table.add_row(*(f"{number:,}" for number in (*numbers, sum(numbers), fates.cohorts)))
+    sums = [*(fates.fates[name] for name in names), sum(fates.fates.values()), fates.cohorts]
+    table.add_row(*(f"{number:,}" for number in sums))
     return table

@@ -62,7 +62,9 @@ def _happened(found: Explanation) -> str:
     if unplanned:
         from_plan = f", {found.caused:,} of them where a planned fault had struck" if found.caused else ""
         parts.append(f"what happened without a plan: {_kinds(unplanned)}{from_plan}")
-    return "; ".join(parts) or "no fault happened, yet clients or rounds were lost"
+    if not parts:
+        parts.append("no fault happened, yet clients were lost" if found.disturbed else "no fault happened")
+    return "; ".join(parts)
 
 
 def _cost(found: Explanation) -> str:

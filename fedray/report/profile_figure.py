@@ -82,9 +82,16 @@ def _draw_rounds(axes: Any, rounds: list[int], found: dict[str, Any]) -> None:
     axes.legend(handles[::-1], labels[::-1], frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def cut(axes: Any, rounds: list[int], tops: Any) -> None:
-    """Cuts off a few rounds that are so slow that the others could not be seen, and writes their time beside them."""
-    limit = _CUT * float(np.percentile(tops, 75))
+def cut(axes: Any, rounds: list[int], tops: Any, times: float = _CUT) -> None:
+    """Cuts off a few rounds that are so slow that the others could not be seen, and writes their time beside them.
+
+    Args:
+        axes: Seconds over rounds.
+        rounds: Round numbers.
+        tops: Seconds of each, shape (rounds,).
+        times: At so many times the third quartile the axis ends, or higher, where the slowest of the others does.
+    """
+    limit = times * float(np.percentile(tops, 75))
     slow = np.flatnonzero(tops > 1.2 * limit)
     if not 0 < len(slow) <= _MOST_CUT or not limit:
         return

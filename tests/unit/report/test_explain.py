@@ -337,6 +337,21 @@ def test_run_that_goes_on_and_run_that_failed_at_once(tmp_path: Path):
     ]
 
 
+def test_plan_of_later_rounds_and_clients_that_fail_by_themselves(tmp_path: Path):
+    records = [record(1, 1.0, 1.0, ok=4)]
+    later = sentences(explain(run_folder(tmp_path / "later", records, [], rows(1), [due(5, "kill", block=0)])))
+    assert later[:3] == [
+        "No fault was planned for these rounds; 1 entry of the plan for later rounds.",
+        "No fault happened.",
+        "No client was trained again, and no recorded round was disturbed.",
+    ]
+    records = [record(1, 1.0, 1.0, ok=3, failed=1)]
+    found = explain(run_folder(tmp_path / "own", records, [], rows(1, c4="failed")))
+    assert sentences(found)[1] == "No fault happened, yet clients were lost."
+    assert kinds(found)[NO_EVENT].lost.examples == pytest.approx(40 / 3)
+    assert found.fates.num_guessed == 1
+
+
 def test_damaged_folder_and_no_folder_are_refused(tmp_path: Path):
     with pytest.raises(RunFolderError, match="has no finished round yet"):
         explain(run_folder(tmp_path / "empty", [], [], None))
