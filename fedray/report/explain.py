@@ -43,8 +43,8 @@ class RoundStory:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether anything went wrong in it."""
-        return bool(self.events or self.deaths or self.fates.keys() - {"ok"})
+        """Whether anything went wrong in it; that a client is still in quarantine is nothing new."""
+        return bool(self.events or self.deaths or self.fates.keys() - {"ok", "quarantined"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,10 @@ class Explanation:
     @property
     def is_calm(self) -> bool:
         """Whether nothing was planned, nothing went wrong, and no client is lost."""
-        return not (self.planned.total or self.planned.later or self.events or self.disturbed or self.fates.open_rounds)
+        planned, fates = self.planned, self.fates
+        return not (
+            planned.total or planned.later or self.events or self.disturbed or fates.num_lost or fates.open_rounds
+        )
 
     @property
     def is_changed(self) -> bool:

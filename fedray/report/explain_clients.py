@@ -160,7 +160,7 @@ def _losses(rows: pd.DataFrame, events: Sequence[FaultEvent]) -> tuple[dict[str,
         fates.setdefault(kind, Counter())[fate] += 1
         examples[kind] += sizes.get(client, mean)
     found = {kind: Loss(fates=dict(counts), examples=float(examples[kind])) for kind, counts in fates.items()}
-    return found, sum(client not in sizes for client in clients)
+    return found, len(set(clients) - sizes.keys())
 
 
 def _kinds(lost: pd.DataFrame, events: Sequence[FaultEvent]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fedray.report.explain import Explanation
 from fedray.report.explain_clients import LOST
+from fedray.report.explain_events import happened
 
 WORDS = {
     "kill": "process killed",
@@ -69,7 +70,7 @@ def _happened(found: Explanation) -> str:
 
 def _cost(found: Explanation) -> str:
     again = _trained_again(found)
-    restarts = any(event.kind in ("kill_driver", "driver died") for event in found.events)
+    restarts = any(event.kind in ("kill_driver", "driver died") and happened(event) for event in found.events)
     more = "; the time in which no driver ran is in no round" if restarts else ""
     if not found.disturbed:
         return f"{again}, and no recorded round was disturbed{more}"
