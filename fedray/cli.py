@@ -131,6 +131,32 @@ def profile(
 
 
 @app.command()
+def explain(
+    folder: Run,
+    rounds: Annotated[int, typer.Option(min=0, help="How many of the most costly rounds to show.")] = 10,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture to this PNG file.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all that was found to this JSON file.")] = None,
+) -> None:
+    """Tell what went wrong in a run, planned or not: what it cost, and whether it changed the result."""
+    from fedray.files import disk_errors, write_json
+    from fedray.report.explain import explain as read
+    from fedray.report.explain_figure import plot as draw
+    from fedray.report.explain_table import show
+
+    _check_png(plot)
+    found = read(folder)
+    name = folder.resolve().name
+    show(Console(), found, name, rounds)
+    if plot is not None:
+        with disk_errors(plot):
+            draw(found, plot, name)
+        typer.echo(f"picture      {plot}")
+    if as_json is not None:
+        write_json(as_json, found.to_dict())
+        typer.echo(f"findings     {as_json}")
+
+
+@app.command()
 def verify(
     first: Run,
     second: Run,

@@ -74,7 +74,7 @@ def _draw_rounds(axes: Any, rounds: list[int], found: dict[str, Any]) -> None:
             axes.bar(rounds, seconds, bottom=bottom, color=COLOURS[name], label=name, width=0.85)
         bottom = bottom + seconds
     axes.set(xlabel="round", ylabel="seconds", ylim=(0, None), xlim=(rounds[0] - 0.6, rounds[-1] + 0.6))
-    _cut(axes, rounds, bottom)
+    cut(axes, rounds, bottom)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
@@ -82,12 +82,20 @@ def _draw_rounds(axes: Any, rounds: list[int], found: dict[str, Any]) -> None:
     axes.legend(handles[::-1], labels[::-1], frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _cut(axes: Any, rounds: list[int], tops: Any) -> None:
-    """Cuts off a few rounds that are so slow that the others could not be seen, and writes their time beside them."""
-    limit = _CUT * float(np.percentile(tops, 75))
+def cut(axes: Any, rounds: list[int], tops: Any, times: float = _CUT) -> None:
+    """Cuts off a few rounds that are so slow that the others could not be seen, and writes their time beside them.
+
+    Args:
+        axes: Seconds over rounds.
+        rounds: Round numbers.
+        tops: Seconds of each, shape (rounds,).
+        times: At so many times the third quartile the axis ends, or higher, where the slowest of the others does.
+    """
+    limit = times * float(np.percentile(tops, 75))
     slow = np.flatnonzero(tops > 1.2 * limit)
     if not 0 < len(slow) <= _MOST_CUT or not limit:
         return
+    limit = max(limit, 1.05 * float(np.delete(tops, slow).max()))  # what is not slow is whole
     axes.set_ylim(0, limit)
     for position in slow:
         text, place = f"{tops[position]:.2f} s", (rounds[position], limit)
