@@ -33,7 +33,7 @@ class ClientActor(Host):
     def train_struck(
         self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, chaos: Sequence[Any] = ()
     ) -> Work:
-        """As `train`, with the planned faults of these blocks: of those that lose it, the first; an attempt is lost once.
+        """As `train`, with the planned faults of these blocks: of several that lose an attempt, the first alone.
 
         Args:
             parameters: As in `train`, like the next two.

@@ -140,10 +140,11 @@ class Losses:
     def _again(self, unit: Block, parts: Sequence[tuple[int, ...]], fault: Fault | None) -> list[Block]:
         left = tuple(other for other in unit.faults if other.repeat or other is not fault)
         units = [part(replace(unit, faults=left), clients, self._num_blocks) for clients in parts]
+        lost_to = [*self._costs.pop(unit.start, ()), len(self._events) - 1]
         for again in units:
             self._begun[again.start] = self._begun[unit.start]
             self._blamed[again.start] = self._blamed[unit.start]
-            self._costs.setdefault(again.start, []).append(len(self._events) - 1)
+            self._costs[again.start] = lost_to
         return units
 
     def _note(self, unit: Block, loss: Loss, fault: Fault | None, cause: str) -> None:

@@ -98,6 +98,9 @@ def test_block_that_is_lost_twice_is_divided_and_keeps_the_faults_of_each_client
         (7, 5, [5]),
     ]
     assert [[f.id for f in part.faults] for part in parts] == [[], [7], []]
+    for seconds, part in enumerate(parts, start=1):
+        found.trained(part, replace(report(part), time=float(seconds)))
+    assert [(event.recovered_at, event.num_recomputed) for event in found.events([])] == [(3.0, 3), (3.0, 3)]
 
 
 def test_policy_may_end_the_run():
