@@ -59,6 +59,8 @@ class RayBackend:
         put = time.perf_counter()
         calls = self._calls(blocks)
         losses = Losses(self._failures, blocks, self._seen, own_actor=self._pool.placement.own_actor)
+        if losses.struck:
+            self._pool.chaos.start_on(self._pool.nodes())
         cohort = _Cohort(self._dispatch, shared, blocks, calls, on_report, self._num_parameters, losses)
         try:
             cohort.run()
@@ -233,7 +235,7 @@ class _Cohort:
             report = replace(report, actor=actor, node="" if place is None else place.node, time=now)
             self.reports[report.block] = report
             self._training.discard(report.block)
-            self.losses.trained(unit, report)
+            self.units[report.block] = self.losses.trained(unit, report)
             if first:
                 self.on_report(report)
         if work.partial is not None:
@@ -246,7 +248,7 @@ class _Cohort:
             self.pool.forget(loss.actor, self.round)
         again = list[Block]()
         for unit in units:
-            parts = self.losses.lost(unit, loss)
+            parts = self.losses.lost(unit, loss, alone=len(units) == 1)
             del self.units[unit.index]
             self._training.discard(unit.index)
             self.reports.pop(unit.index, None)

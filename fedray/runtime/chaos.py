@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,9 @@ class Chaos:
 
     def __init__(self) -> None:
         self._strikes: list[Strike] = []
+
+    def ready(self) -> None:
+        """Answers once it can work."""
 
     def strike(self, fault: Fault, pid: int) -> None:
         """Does to a process what a fault says; what the process does to itself is only noted."""
@@ -98,6 +102,11 @@ class ChaosActors:
             here = NodeAffinitySchedulingStrategy(node, soft=False)
             self._actors[node] = self._class.options(scheduling_strategy=here).remote()
         return self._actors[node]
+
+    def start_on(self, nodes: Iterable[str]) -> None:
+        """Waits for the chaos actors of some nodes, so that no deadline runs while they start; "" is no node."""
+        for ref, node in [(self.on(node).ready.remote(), node) for node in sorted({*nodes} - {""})]:
+            self._answer(ref, node)
 
     def end(self, node: str, pid: int) -> None:
         """Ends an actor's process, where its node is still there."""

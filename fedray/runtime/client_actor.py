@@ -13,7 +13,7 @@ import ray
 from fedray.client.host import Host, Work
 from fedray.messages import Block, Fault, Floats
 from fedray.runtime.answers import AnswerLost, Place, pack, unpack
-from fedray.simulation.faults.kinds import PROCESS
+from fedray.simulation.faults.kinds import DELAYS, LOSSES, PROCESS
 
 _PIECE = 64 * 2**20
 """Memory is taken in pieces of so many bytes."""
@@ -33,7 +33,7 @@ class ClientActor(Host):
     def train_struck(
         self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, chaos: Sequence[Any] = ()
     ) -> Work:
-        """As `train`, with the planned faults of these blocks.
+        """As `train`, with the planned faults of these blocks: of several that lose an attempt, the first alone.
 
         Args:
             parameters: As in `train`, like the next two.
@@ -44,8 +44,9 @@ class ClientActor(Host):
         Raises:
             AnswerLost: The plan loses the answer.
         """
-        faults = [fault for block in blocks for fault in block.faults if fault.kind in PROCESS]
-        strikes = _Strikes(faults, chaos[0])
+        planned = [fault for block in blocks for fault in block.faults if fault.kind in PROCESS]
+        losses = [fault for fault in planned if fault.kind in LOSSES]
+        strikes = _Strikes([*losses[:1], *(fault for fault in planned if fault.kind in DELAYS)], chaos[0])
         strikes.before()
         work = self.train(parameters, blocks, hand_over)
         strikes.after()

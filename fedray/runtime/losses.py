@@ -1,5 +1,6 @@
 """What was lost in a round, what the failure policy says about it, and what it cost."""
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from fedray.runtime.chaos import Strike
 from fedray.runtime.dispatch import Loss
 from fedray.simulation.blocks import part
 from fedray.simulation.faults.event import FaultEvent
-from fedray.simulation.faults.kinds import CLIENT, LOSSES, PROCESS
+from fedray.simulation.faults.kinds import CLIENT, DELAYS, LOSSES, PROCESS
 from fedray.simulation.policy import Abort, Drop, Quarantine, Status, deadline_s, decide
 from fedray.simulation.settings import FailureConfig
 
@@ -43,6 +44,8 @@ class Losses:
         self._begun, self._blamed, self._alone = Counter[int](), Counter[int](), Counter[int]()
         self._costs: dict[int, list[int]] = {}
         """Events that a unit was lost to, by the position of its first client."""
+        self._failed = set[tuple[int, int]]()
+        """Faults of clients that are recorded: trained again, a client fails again."""
         self._events: list[FaultEvent] = []
         self.dropped: dict[int, Failure] = {}
         self.struck = any(fault.kind in PROCESS for block in blocks for fault in block.faults)
@@ -57,13 +60,19 @@ class Losses:
         return int(units[0].clients[0]) if self._own_actor else None
 
     def limit_s(self, units: Sequence[Block]) -> float:
-        """How long an actor may take for some units together."""
-        delays = sum(fault.seconds for unit in units for fault in unit.faults if fault.kind in PROCESS)
+        """How long an actor may take for some units together; planned delays are no reason to think that it hangs."""
         limit_s = deadline_s(self._failures, sum(unit.work for unit in units), self._seen)
-        return LONGEST_S + delays if limit_s is None else limit_s
+        if self._failures.deadline != "auto":
+            return math.inf if limit_s is None else limit_s
+        delays_s = sum(fault.seconds for unit in units for fault in unit.faults if fault.kind in DELAYS)
+        return (LONGEST_S if limit_s is None else limit_s) + delays_s
 
-    def trained(self, unit: Block, report: BlockReport) -> None:
-        """Told that a unit was trained."""
+    def trained(self, unit: Block, report: BlockReport) -> Block:
+        """Told that a unit was trained.
+
+        Returns:
+            What is to be trained again if its sum is lost: the unit, which is not delayed a second time.
+        """
         self._begun[unit.start] += 1
         self._seen.append((unit.work, report.seconds))
         for position in self._costs.get(unit.start, ()):
@@ -76,14 +85,21 @@ class Losses:
             )
         self._costs.pop(unit.start, None)
         for fault in unit.faults:
-            if fault.kind in CLIENT:
+            if fault.kind in CLIENT and (fault.id, fault.client) not in self._failed:
+                self._failed.add((fault.id, fault.client))
                 self._events.append(FaultEvent.of_client(fault, report))
-            elif fault.kind not in LOSSES:
+            elif fault.kind in DELAYS:
                 event = FaultEvent.of(fault, f"planned: {fault.kind}", report.pid)
                 self._events.append(replace(event, actor=report.actor, node=report.node))
+        return replace(unit, faults=tuple(f for f in unit.faults if f.repeat or f.kind not in DELAYS))
 
-    def lost(self, unit: Block, loss: Loss) -> list[Block]:
+    def lost(self, unit: Block, loss: Loss, *, alone: bool) -> list[Block]:
         """Decides about a unit whose actor was lost while it worked at it.
+
+        Args:
+            unit: The unit.
+            loss: What happened.
+            alone: Whether the actor had been asked for this unit only.
 
         Returns:
             What is to be trained instead.
@@ -97,7 +113,7 @@ class Losses:
         cause = loss.cause if fault is None else f"planned: {fault.kind} {fault.at} training; {loss.cause}"
         self._note(unit, loss, fault, cause)
         clients = tuple(unit.clients.tolist())
-        if len(clients) == 1:
+        if alone and len(clients) == 1:
             self._alone[clients[0]] += 1
         decision = decide(
             Status(
@@ -124,10 +140,11 @@ class Losses:
     def _again(self, unit: Block, parts: Sequence[tuple[int, ...]], fault: Fault | None) -> list[Block]:
         left = tuple(other for other in unit.faults if other.repeat or other is not fault)
         units = [part(replace(unit, faults=left), clients, self._num_blocks) for clients in parts]
+        lost_to = [*self._costs.pop(unit.start, ()), len(self._events) - 1]
         for again in units:
             self._begun[again.start] = self._begun[unit.start]
             self._blamed[again.start] = self._blamed[unit.start]
-            self._costs.setdefault(again.start, []).append(len(self._events) - 1)
+            self._costs[again.start] = lost_to
         return units
 
     def _note(self, unit: Block, loss: Loss, fault: Fault | None, cause: str) -> None:

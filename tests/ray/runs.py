@@ -12,10 +12,17 @@ from typing import Any
 
 import pandas as pd
 import psutil
+import ray
 from pandas.testing import assert_frame_equal
 
 import fedray
 from fedray.config import parse
+from fedray.data.base import FederatedData
+from fedray.experiment import num_parameters
+from fedray.runtime.placement import ActorsConfig, ClusterShape, place
+from fedray.runtime.pool import Pool
+from fedray.simulation.plan import Plan
+from fedray.simulation.watch import Watch
 
 MARK = "FEDRAY_TEST_MARK"
 """A variable by which a command's processes are known, whatever becomes of their parents."""
@@ -66,6 +73,37 @@ def _metrics(result: fedray.Result) -> pd.DataFrame:
 
 def _clients(result: fedray.Result, places: tuple[str, ...]) -> pd.DataFrame:
     return result.clients.drop(columns=list(places))
+
+
+@contextmanager
+def own_ray() -> Iterator[None]:
+    """A Ray of two processors, whose workers find the modules of this folder."""
+    found = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env=found,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def pool_of(plan: Plan, data: FederatedData, actors: ActorsConfig, *, retries: int = 0) -> Pool:
+    """The client actors of a plan, on the Ray that is connected."""
+    shape = ClusterShape(cpus=2, memory_bytes=10**10, nodes=1, here=bool(actors.fork))
+    return Pool(
+        placement=place(actors, data.num_clients, num_parameters(plan), shape),
+        workload=plan.workload,
+        data=ray.put(data),
+        retries=retries,
+        start_timeout_s=200,
+        watch=Watch(),
+    )
 
 
 @contextmanager

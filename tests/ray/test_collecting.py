@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from runs import experiment
+from runs import experiment, pool_of
 
 from fedray.experiment import build_data, build_plan, num_parameters
 from fedray.messages import Block
 from fedray.runtime.backend import RayBackend
-from fedray.runtime.placement import ActorsConfig, ClusterShape, place
-from fedray.runtime.pool import Pool
+from fedray.runtime.placement import ActorsConfig
 from fedray.simulation.backend import SerialBackend
 from fedray.simulation.watch import Watch
 
@@ -25,16 +24,7 @@ def test_actor_that_dies_between_training_and_collecting_changes_nothing(tmp_pat
     settings = experiment(tmp_path)
     data = build_data(settings)
     plan = build_plan(settings, data)
-    shape = ClusterShape(cpus=2, memory_bytes=10**10, nodes=1)
-    placement = place(ActorsConfig(num_actors=actors), data.num_clients, num_parameters(plan), shape)
-    pool = Pool(
-        placement=placement,
-        workload=plan.workload,
-        data=ray.put(data),
-        retries=1,
-        start_timeout_s=200,
-        watch=Watch(),
-    )
+    pool = pool_of(plan, data, ActorsConfig(num_actors=actors), retries=1)
     submit, killed = pool.submit, list[int]()
 
     def submit_to_the_dead(actor: int, method: str, *args: Any) -> Any:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import ray
-from runs import assert_equal, experiment, serial
+from runs import assert_equal, experiment, pool_of, serial
 
 import fedray
 from fedray.experiment import build_data, build_plan, num_parameters
@@ -15,9 +14,8 @@ from fedray.messages import Block
 from fedray.runtime import cluster
 from fedray.runtime.backend import RayBackend
 from fedray.runtime.limits import FILES_PER_ACTOR, THREADS_PER_ACTOR
-from fedray.runtime.placement import FORKED_ACTOR_BYTES, ActorsConfig, ClusterShape, place
-from fedray.runtime.pool import Pool
-from fedray.simulation.watch import Event, Watch
+from fedray.runtime.placement import FORKED_ACTOR_BYTES, ActorsConfig
+from fedray.simulation.watch import Event
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +44,7 @@ def test_forked_actor_takes_about_what_is_counted_for_it(tmp_path: Path) -> None
     settings = experiment(tmp_path)
     data = build_data(settings)
     plan = build_plan(settings, data)
-    shape = ClusterShape(cpus=2, memory_bytes=10**10, nodes=1, here=True)
-    placement = place(ActorsConfig(num_actors=3, fork=True), data.num_clients, num_parameters(plan), shape)
-    pool = Pool(
-        placement=placement,
-        workload=plan.workload,
-        data=ray.put(data),
-        retries=0,
-        start_timeout_s=200,
-        watch=Watch(),
-    )
+    pool = pool_of(plan, data, ActorsConfig(num_actors=3, fork=True))
     blocks = [Block(round=1, index=i, start=i, clients=np.array([i]), work=1.0) for i in range(20)]
     result = RayBackend(pool, num_parameters(plan)).run_cohort(
         np.zeros(num_parameters(plan), np.float32), blocks, lambda _: None

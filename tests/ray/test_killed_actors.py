@@ -12,7 +12,7 @@ from runs import PLACES, assert_equal, experiment, serial, until
 
 import fedray
 from fedray import Result
-from fedray.errors import FedrayError
+from fedray.errors import RoundFailed
 from fedray.simulation.watch import Event
 
 
@@ -57,6 +57,6 @@ def test_killed_actor_changes_nothing(actors: dict[str, Any], reference: Result,
 def test_client_that_always_kills_its_actor_is_named(tmp_path: Path) -> None:
     data = {"name": "gates:Gated", "args": {"deadly": True}}
     settings = experiment(tmp_path, data=data, failures={"retries": 1}, blocks={"size": 1}, actors={"num_actors": 1})
-    with pytest.raises(FedrayError, match=rf"client {CLIENT} lost its actor 2 times.*failures\.retries"):
+    with pytest.raises(RoundFailed, match=rf"client {CLIENT} of block \d lost its actor 2 times.*failures\.retries"):
         fedray.run(settings)
     assert Result(next((tmp_path / "runs").iterdir())).state == "failed"

@@ -5,15 +5,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import ray
-from runs import experiment
+from runs import experiment, pool_of
 
 from fedray.experiment import build_data, build_plan, num_parameters
 from fedray.messages import Block
 from fedray.runtime.backend import RayBackend
-from fedray.runtime.placement import ACTOR_BYTES, ActorsConfig, ClusterShape, place
-from fedray.runtime.pool import Pool
-from fedray.simulation.watch import Watch
+from fedray.runtime.placement import ACTOR_BYTES, ActorsConfig
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -21,16 +18,7 @@ def test_actor_takes_about_the_memory_counted_for_it(tmp_path: Path) -> None:
     settings = experiment(tmp_path)
     data = build_data(settings)
     plan = build_plan(settings, data)
-    shape = ClusterShape(cpus=2, memory_bytes=10**10, nodes=1)
-    placement = place(ActorsConfig(num_actors=2), data.num_clients, num_parameters(plan), shape)
-    pool = Pool(
-        placement=placement,
-        workload=plan.workload,
-        data=ray.put(data),
-        retries=0,
-        start_timeout_s=200,
-        watch=Watch(),
-    )
+    pool = pool_of(plan, data, ActorsConfig(num_actors=2))
     blocks = [Block(round=1, index=i, start=i, clients=np.array([i]), work=1.0) for i in range(20)]
     backend = RayBackend(pool, num_parameters(plan))
     result = backend.run_cohort(np.zeros(num_parameters(plan), np.float32), blocks, lambda _: None)
