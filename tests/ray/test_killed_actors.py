@@ -57,6 +57,8 @@ def test_killed_actor_changes_nothing(actors: dict[str, Any], reference: Result,
 def test_client_that_always_kills_its_actor_is_named(tmp_path: Path) -> None:
     data = {"name": "gates:Gated", "args": {"deadly": True}}
     settings = experiment(tmp_path, data=data, failures={"retries": 1}, blocks={"size": 1}, actors={"num_actors": 1})
-    with pytest.raises(RoundFailed, match=rf"client {CLIENT} of block \d lost its actor 2 times.*failures\.retries"):
+    with pytest.raises(
+        RoundFailed, match=rf"client {CLIENT} of block \d in round 1 lost its actor 2 times.*failures\.retries"
+    ):
         fedray.run(settings)
     assert Result(next((tmp_path / "runs").iterdir())).state == "failed"
