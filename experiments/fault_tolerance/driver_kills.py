@@ -44,8 +44,8 @@ class Killer:
     def _kill(self) -> None:
         self._began.wait()
         time.sleep(self._after_s)  # the random moment itself
-        for process in psutil.process_iter(["cmdline"]):
-            if (process.info["cmdline"] or [""])[0].startswith("ray::Driver"):
+        for process in psutil.Process().children(recursive=True):  # of the Ray that this process started
+            if process.name().startswith("ray::Driver"):
                 process.kill()
                 self.moment = self._where()
 

@@ -184,7 +184,7 @@ def run(
             folder.append("faults", asdict(event))
             if driver_deaths > plan.failures.driver_restarts:
                 raise ClusterError(
-                    f"the driver died {driver_deaths} times without a further round ({cause}); go on with "
+                    f"the driver died without a further round, {driver_deaths} in a row ({cause}); go on with "
                     f"`fedray resume {folder.path}`, or raise failures.driver_restarts"
                 ) from None
             text = f"the driver died ({cause}) and goes on from its last checkpoint"

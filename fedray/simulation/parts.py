@@ -47,9 +47,7 @@ class PartTable:
     def truncate(self, round: int) -> None:
         """Forgets what came after a round: a resumed run computes it again."""
         self._rows = []
-        pa.table(
-            {"round": np.zeros(0), "text": np.zeros(0, object)}
-        )  # imports pandas: now, not in a round
+        pa.table({"round": np.zeros(0), "text": np.zeros(0, object)})  # imports pandas: now, not in a round
         for part in self._files():
             if int(part.stem.removeprefix("part-")) > round:
                 rows = _read(part)
