@@ -1,7 +1,7 @@
-"""Local optimizers on flat parameter vectors.
+"""Local optimizers.
 
-The arithmetic is elementwise over the last dimension, so the same code steps one client, (P,), or a stack of them,
-(C, P), to the same bits. Each equals the torch optimizer of its name.
+The arithmetic is elementwise, so the same code steps the tensors of one client, or of a stack of them, to the same bits.
+Each equals the torch optimizer of its name.
 """
 
 from abc import ABC, abstractmethod
