@@ -173,7 +173,8 @@ def _backend(experiment: Experiment, plan: Plan, data: FederatedData, tell: OnEv
         return
     from fedray.runtime import cluster
 
-    with cluster.connect(experiment.actors) as shape:
+    durable = any(fault.kind == "restart_control" for fault in experiment.faults)
+    with cluster.connect(experiment.actors, durable=durable) as shape:
         placement = place(experiment.actors, data.num_clients, experiments.num_parameters(plan), shape)
         plan = experiments.with_actors(experiment, plan, placement.num_actors)
         tell(Event(kind="placement", values={"placement": placement, "cluster": shape}))

@@ -1,6 +1,7 @@
 """Files that are either whole or not there, and a disk's own errors told in one sentence."""
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -63,6 +64,28 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Writes a whole JSON file; NaN and infinity, which JSON has not, become null."""
     write_text(path, json.dumps(_finite(data), indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def exclusive(folder: Path, doing: str) -> Generator[None, None, None]:
+    """Keeps other processes out of a folder.
+
+    Args:
+        folder: An existing folder; its `.lock` is what is locked.
+        doing: What is done there, for those who come too late: "run".
+
+    Raises:
+        RunFolderError: Another process is there.
+    """
+    path = folder / ".lock"
+    with disk_errors(path):
+        file = path.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"{folder} is being {doing} by another process; wait for it, or stop it") from None
+        yield
 
 
 def _sync(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Local optimizers.
 
-The arithmetic is elementwise, so the same code steps the tensors of one client, or of a stack of them, to the same bits.
+The arithmetic is elementwise, so the same code steps the tensors of one client, or of a stack, to the same bits.
 Each equals the torch optimizer of its name.
 """
 

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +43,36 @@ each large tensor costs a fault every time: half of the server's step for 25 mil
 
 
 @contextlib.contextmanager
-def connect(config: ActorsConfig) -> Generator[ClusterShape]:
+def connect(config: ActorsConfig, *, durable: bool = False) -> Generator[ClusterShape]:
     """A connection to the cluster of the settings, or to a Ray that is started here and shut down afterwards.
+
+    Args:
+        config: Where it is.
+        durable: Have a Ray that is started here keep what its control service knows, for when that is restarted.
 
     Raises:
         ClusterError: The cluster cannot be reached.
         CapacityError: More processors are asked for than this machine has.
     """
-    mine = not ray.is_initialized()
-    if mine:
-        _connect(config)
-    try:
+    if ray.is_initialized():
         yield shape()
-    finally:
-        if mine:
+        return
+    with _stored_control() if durable else contextlib.nullcontext():
+        _connect(config)
+        try:
+            yield shape()
+        finally:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _stored_control() -> Generator[None]:
+    """Has the control service of a Ray that starts inside, and starts again, keep its state in files."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fedray-control-") as folder,
+        _inherited({"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": folder}),
+    ):
+        yield
 
 
 def _connect(config: ActorsConfig) -> None:
@@ -210,7 +227,7 @@ def _drive(
         while True:
             done, _ = ray.wait([running], timeout=_POLL_S)
             for event in ray.get(driver.poll.remote()):
-                on_event(event)
+                on_event(_restart_control() if event.kind == "restart_control" else event)
             if done:
                 ray.get(running)
                 return
@@ -221,6 +238,18 @@ def _drive(
         raise explained(error) from None
     finally:
         ray.kill(driver)
+
+
+def _restart_control() -> Event:
+    """Kills Ray's control service and starts it again, as Ray's own tests do, where this process started Ray."""
+    worker: Any = import_module("ray._private.worker")
+    node = worker._global_node
+    if node is None or not node.head:
+        text = "restart_control was not carried out: this process did not start Ray"
+        return Event(kind="warning", values={"text": text})
+    node.kill_gcs_server()
+    node.start_gcs_server()
+    return Event(kind="warning", values={"text": "Ray's control service was killed and started again, as planned"})
 
 
 __all__ = ["Interrupted", "connect", "run", "shape"]

@@ -12,7 +12,7 @@ from fedray.runtime.answers import Ref
 from fedray.runtime.backend import RayBackend
 from fedray.runtime.placement import Placement
 from fedray.runtime.pool import Pool
-from fedray.runtime.run_faults import carry_out
+from fedray.runtime.run_faults import RunFaults
 from fedray.simulation.plan import Plan
 from fedray.simulation.run import execute
 from fedray.simulation.run_folder import RunFolder
@@ -59,7 +59,15 @@ class Driver:
             )
             return RayBackend(pool, Layout(module).num_parameters, self._plan.failures)
 
-        execute(plan=self._plan, data=data, backend=backend, folder=self._folder, watch=self._watch, inject=carry_out)
+        faults = RunFaults(self._folder.path, self._watch)
+        execute(
+            plan=self._plan,
+            data=data,
+            backend=backend,
+            folder=self._folder,
+            watch=self._watch,
+            inject=faults.carry_out,
+        )
 
     def poll(self) -> list[Event]:
         """Events since the last call."""

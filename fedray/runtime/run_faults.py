@@ -1,27 +1,46 @@
 """Faults of the run itself, carried out from the driver."""
 
+import contextlib
 import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import ray
 
 from fedray.messages import Fault
 from fedray.runtime.answers import Place
 from fedray.runtime.chaos import ChaosActors
 from fedray.simulation.faults.event import FaultEvent, Note
+from fedray.simulation.watch import Watch
 
 
-def carry_out(fault: Fault, note: Note) -> None:
-    """Does what a fault says to the driver or to a node, or notes why not."""
-    here, chaos = Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid()), ChaosActors()
-    if fault.kind == "kill_driver":
-        _kill_driver(fault, note, here, chaos)
-    elif fault.kind == "kill_node":
-        _kill_node(fault, note, here, chaos)
-    else:
-        note(FaultEvent.of(fault, f"not carried out: {fault.kind} needs a hand on what fedray did not start"))
+class RunFaults:
+    """Carries out faults of the run.
+
+    Args:
+        folder: The run folder.
+        watch: Told what the process that started Ray has to do itself.
+    """
+
+    def __init__(self, folder: Path, watch: Watch) -> None:
+        self._folder, self._watch = folder, watch
+
+    def carry_out(self, fault: Fault, note: Note) -> None:
+        """Does what a fault says, or notes why not."""
+        here, chaos = Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid()), ChaosActors()
+        if fault.kind == "kill_driver":
+            _kill_driver(fault, note, here, chaos)
+        elif fault.kind == "kill_node":
+            _kill_node(fault, note, here, chaos)
+        elif fault.kind == "tracking_away":
+            _stop_delivery(fault, note, self._folder)
+        else:
+            event = FaultEvent.of(fault, f"planned: {fault.kind}; asked of the process that started Ray")
+            note(replace(event, injected_at=time.time()))
+            self._watch.tell(fault.kind)
 
 
 def _kill_driver(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> None:
@@ -43,3 +62,23 @@ def _kill_node(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> Non
     node = others[(fault.id + fault.round) % len(others)]
     note(replace(FaultEvent.of(fault, "planned: kill_node"), node=node, injected_at=time.time()))
     chaos.on(node).end_node.remote()
+
+
+def _stop_delivery(fault: Fault, note: Note, folder: Path) -> None:
+    """Stops the process that delivers to MLflow for some seconds: as if the server did not answer it."""
+    command = ["fedray.tracking.follow", str(folder.resolve())]
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if all(word in words for word in command):
+            note(replace(FaultEvent.of(fault, "planned: tracking_away", process.pid), injected_at=time.time()))
+            process.suspend()
+            timer = threading.Timer(fault.seconds, _go_on, [process])
+            timer.daemon = True
+            timer.start()
+            return
+    note(FaultEvent.of(fault, "not carried out: nothing of this run is delivered to MLflow"))
+
+
+def _go_on(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.resume()

@@ -9,7 +9,6 @@
 Lines of points.jsonl are whole and on the disk, or they do not count.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Generator
@@ -22,7 +21,7 @@ import yaml
 from fedray.config import parse
 from fedray.errors import ConfigError, RunFolderError
 from fedray.experiment import Experiment
-from fedray.files import disk_errors, write_text
+from fedray.files import disk_errors, exclusive, write_text
 from fedray.scaling.measurement import Measurement, of_line
 from fedray.scaling.request import Request
 
@@ -116,16 +115,7 @@ class StudyFolder:
         Raises:
             RunFolderError: One does.
         """
-        path = self.path / ".lock"
-        with disk_errors(path):
-            file = path.open("w")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunFolderError(
-                    f"{self.path} is being measured by another process; wait for it, or stop it"
-                ) from None
+        with exclusive(self.path, "measured"):
             yield
 
     def append(self, measurement: Measurement) -> None:

@@ -18,7 +18,6 @@ Journals (.jsonl) are appended; everything else is written whole or not at all. 
 dropped when a run resumes, and computed again. Lines of faults stay: what happened, happened.
 """
 
-import fcntl
 import json
 import os
 import time
@@ -30,7 +29,7 @@ from typing import Any
 import yaml
 
 from fedray.errors import RunFolderError
-from fedray.files import disk_errors, write_json, write_text
+from fedray.files import disk_errors, exclusive, write_json, write_text
 from fedray.simulation.parts import PartTable
 
 Record = dict[str, Any]
@@ -89,14 +88,7 @@ class RunFolder:
         Raises:
             RunFolderError: One does.
         """
-        path = self.path / ".lock"
-        with disk_errors(path):
-            file = path.open("w")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunFolderError(f"{self.path} is being run by another process; wait for it, or stop it") from None
+        with exclusive(self.path, "run"):
             yield
 
     def config(self) -> Record:

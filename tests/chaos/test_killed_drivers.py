@@ -56,9 +56,8 @@ def test_run_goes_on_by_itself_after_each_planned_kill(
 
 @pytest.mark.usefixtures("ray_here")
 def test_driver_that_may_not_start_again_names_resume(tmp_path: Path) -> None:
-    with pytest.raises(
-        ClusterError, match=r"^the driver died without a further round, 1 in a row .*; go on with `fedray resume /.*`, or raise"
-    ) as e:
+    sentence = r"^the driver died without a further round, 1 in a row .*; go on with `fedray resume /.*`, or raise"
+    with pytest.raises(ClusterError, match=sentence) as e:
         faulty(tmp_path, KILLS[0], failures={"driver_restarts": 0})
     assert "\n" not in str(e.value)
     result = run_in(tmp_path)
