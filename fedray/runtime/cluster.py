@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
@@ -227,7 +228,7 @@ def _drive(
         while True:
             done, _ = ray.wait([running], timeout=_POLL_S)
             for event in ray.get(driver.poll.remote()):
-                on_event(_restart_control() if event.kind == "restart_control" else event)
+                on_event(_ASKED[event.kind](**event.values) if event.kind in _ASKED else event)
             if done:
                 ray.get(running)
                 return
@@ -250,6 +251,24 @@ def _restart_control() -> Event:
     node.kill_gcs_server()
     node.start_gcs_server()
     return Event(kind="warning", values={"text": "Ray's control service was killed and started again, as planned"})
+
+
+def _stop_delivery(pid: int, seconds: float) -> Event:
+    """Stops a process for a while. Done here, since the driver may end before the while has passed."""
+    process = psutil.Process(pid)
+
+    def go_on() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+    process.suspend()
+    threading.Timer(seconds, go_on).start()
+    text = f"the delivery to MLflow stands still for {seconds:g} s, as planned"
+    return Event(kind="warning", values={"text": text})
+
+
+_ASKED: dict[str, Callable[..., Event]] = {"restart_control": _restart_control, "tracking_away": _stop_delivery}
+"""Faults that the driver asks this process to carry out."""
 
 
 __all__ = ["Interrupted", "connect", "run", "shape"]

@@ -1,6 +1,5 @@
 """Faults of the run itself, carried out from the driver."""
 
-import contextlib
 import os
 import threading
 import time
@@ -36,11 +35,21 @@ class RunFaults:
         elif fault.kind == "kill_node":
             _kill_node(fault, note, here, chaos)
         elif fault.kind == "tracking_away":
-            _stop_delivery(fault, note, self._folder)
+            self._stop_delivery(fault, note)
         else:
             event = FaultEvent.of(fault, f"planned: {fault.kind}; asked of the process that started Ray")
             note(replace(event, injected_at=time.time()))
             self._watch.tell(fault.kind)
+
+    def _stop_delivery(self, fault: Fault, note: Note) -> None:
+        """Has the process that delivers to MLflow stopped for some seconds: as if the server did not answer it."""
+        command = {"fedray.tracking.follow", str(self._folder.resolve())}
+        for process in psutil.process_iter(["cmdline"]):
+            if command <= set(process.info["cmdline"] or []):
+                note(replace(FaultEvent.of(fault, "planned: tracking_away", process.pid), injected_at=time.time()))
+                self._watch.tell("tracking_away", pid=process.pid, seconds=fault.seconds)
+                return
+        note(FaultEvent.of(fault, "not carried out: nothing of this run is delivered to MLflow"))
 
 
 def _kill_driver(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> None:
@@ -62,23 +71,3 @@ def _kill_node(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> Non
     node = others[(fault.id + fault.round) % len(others)]
     note(replace(FaultEvent.of(fault, "planned: kill_node"), node=node, injected_at=time.time()))
     chaos.on(node).end_node.remote()
-
-
-def _stop_delivery(fault: Fault, note: Note, folder: Path) -> None:
-    """Stops the process that delivers to MLflow for some seconds: as if the server did not answer it."""
-    command = ["fedray.tracking.follow", str(folder.resolve())]
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if all(word in words for word in command):
-            note(replace(FaultEvent.of(fault, "planned: tracking_away", process.pid), injected_at=time.time()))
-            process.suspend()
-            timer = threading.Timer(fault.seconds, _go_on, [process])
-            timer.daemon = True
-            timer.start()
-            return
-    note(FaultEvent.of(fault, "not carried out: nothing of this run is delivered to MLflow"))
-
-
-def _go_on(process: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.resume()
