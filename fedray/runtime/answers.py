@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayError, RaySystemError, RayTaskError
+from ray.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+)
 
 from fedray.errors import ClusterError, FedrayError
 
@@ -43,10 +51,21 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)  # noqa: S301
 
 
-def get(ref: Ref) -> Any:
-    """A result, unpacked where it was packed, with fedray's own errors as themselves."""
+def get(ref: Ref, timeout_s: float | None = None) -> Any:
+    """A result, unpacked where it was packed, with fedray's own errors as themselves.
+
+    Args:
+        ref: Of the result.
+        timeout_s: How long to wait for it; None where it is there already, or its actor has a limit of its own.
+
+    Raises:
+        ActorDied: There is none, or not in time.
+        FedrayError: The call raised it.
+    """
     try:
-        answer = ray.get(ref)
+        answer = ray.get(ref, timeout=timeout_s)
+    except GetTimeoutError:
+        raise ActorDied(f"it did not answer in {timeout_s:.0f} s") from None
     except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
         raise ActorDied(reason(error)) from error
     except RayTaskError as error:

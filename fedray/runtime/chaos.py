@@ -19,6 +19,9 @@ from fedray.runtime.answers import ActorDied, Ref, get
 _TURN_S = 0.05
 """A process that is slowed down runs and stands still in turns of about this length."""
 
+_ANSWER_S = 120.0
+"""A chaos actor that does not start or answer so long is as dead as its node."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
@@ -119,7 +122,7 @@ class ChaosActors:
 
     def _answer(self, ref: Ref, node: str) -> Any:
         try:
-            return get(ref)
+            return get(ref, _ANSWER_S)
         except ActorDied:  # with its node
             self._actors.pop(node, None)
             return None
