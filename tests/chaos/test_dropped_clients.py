@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import BUT_CAUSE, TWO, events, fates, faulty, of_block, run_in, serially
 from runs import MACHINE, PLACES, assert_equal, serial
+from strikes import BUT_CAUSE, TWO, events, fates, faulty, of_block, run_in, serially
 
 from fedray import Result
 from fedray.errors import RoundFailed

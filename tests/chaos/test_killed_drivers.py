@@ -10,8 +10,8 @@ import psutil
 import pytest
 from crowds import below
 from gates import CLIENT
-from plans import TWO, events, faulty, run_in
 from runs import MACHINE, PLACES, assert_equal, serial, until
+from strikes import TWO, events, faulty, run_in
 
 from fedray import Result
 from fedray.errors import ClusterError
