@@ -1,5 +1,6 @@
 """Faults of the run itself, carried out from the driver."""
 
+import contextlib
 import os
 import threading
 import time
@@ -10,10 +11,13 @@ import psutil
 import ray
 
 from fedray.messages import Fault
-from fedray.runtime.answers import Place
+from fedray.runtime.answers import ActorDied, Place, get
 from fedray.runtime.chaos import ChaosActors
 from fedray.simulation.faults.event import FaultEvent, Note
 from fedray.simulation.watch import Watch
+
+_ANSWER_S = 120.0
+"""How long a node may take to be gone."""
 
 
 class RunFaults:
@@ -70,4 +74,5 @@ def _kill_node(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> Non
         return
     node = others[(fault.id + fault.round) % len(others)]
     note(replace(FaultEvent.of(fault, "planned: kill_node"), node=node, injected_at=time.time()))
-    chaos.on(node).end_node.remote()
+    with contextlib.suppress(ActorDied):  # with its node: it cannot say that it is done
+        get(chaos.on(node).end_node.remote(), _ANSWER_S)
