@@ -105,6 +105,15 @@ def sync(
     typer.echo(sync_study(folder, uri=uri) if is_study(folder) else fedray.sync(folder, uri=uri))
 
 
+def _write_json(what: str, values: dict[str, Any], file: Path | None) -> None:
+    if file is None:
+        return
+    from fedray.files import write_json
+
+    write_json(file, values)
+    typer.echo(f"{what:<12} {file}")
+
+
 @app.command()
 def profile(
     folder: Run,
@@ -112,7 +121,7 @@ def profile(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
 ) -> None:
     """Show where the time of a run went: its steps, its actors, its slowest round."""
-    from fedray.files import disk_errors, write_json
+    from fedray.files import disk_errors
     from fedray.report.profile import profile as read
     from fedray.report.profile_figure import plot as draw
     from fedray.report.profile_table import show
@@ -125,9 +134,7 @@ def profile(
         with disk_errors(plot):
             draw(found, plot, name)
         typer.echo(f"picture      {plot}")
-    if as_json is not None:
-        write_json(as_json, found.to_dict())
-        typer.echo(f"figures      {as_json}")
+    _write_json("figures", found.to_dict(), as_json)
 
 
 @app.command()
@@ -138,7 +145,7 @@ def explain(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write all that was found to this JSON file.")] = None,
 ) -> None:
     """Tell what went wrong in a run, planned or not: what it cost, and whether it changed the result."""
-    from fedray.files import disk_errors, write_json
+    from fedray.files import disk_errors
     from fedray.report.explain import explain as read
     from fedray.report.explain_figure import plot as draw
     from fedray.report.explain_table import show
@@ -151,9 +158,7 @@ def explain(
         with disk_errors(plot):
             draw(found, plot, name)
         typer.echo(f"picture      {plot}")
-    if as_json is not None:
-        write_json(as_json, found.to_dict())
-        typer.echo(f"findings     {as_json}")
+    _write_json("findings", found.to_dict(), as_json)
 
 
 @app.command()
@@ -166,15 +171,12 @@ def verify(
 
     Exit status: 0 the same, 1 different, 2 no run folder.
     """
-    from fedray.files import write_json
     from fedray.report.verify import verify as compare
     from fedray.report.verify_table import show
 
     found = compare(first, second)
     show(Console(), found, (first.resolve().name, second.resolve().name))
-    if as_json is not None:
-        write_json(as_json, found.to_dict())
-        typer.echo(f"findings     {as_json}")
+    _write_json("findings", found.to_dict(), as_json)
     raise typer.Exit(0 if found.is_same else 1)
 
 

@@ -1,14 +1,12 @@
 """Kill rates of 0 to 50 % of the blocks in every round, under replace and drop: accuracy, overhead, digest."""
 
-from typing import Any
-
 import ray
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.fault_tolerance.runs import RESULTS, Cost, run, save
+from experiments.fault_tolerance.runs import RESULTS, Cost, run, save, start_ray
 from fedray.report.curves import BLUE, ORANGE
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -17,13 +15,7 @@ POLICIES = ("replace", "drop")
 
 def main() -> None:
     """Twelve runs, a table and a plot."""
-    options: dict[str, Any] = {
-        "num_cpus": 2,
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
-    ray.init(**options)
+    start_ray()
     costs: dict[tuple[str, float], Cost] = {}
     for rate in RATES:
         for policy in POLICIES:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
+
 import fedray
 from fedray import Result
 from fedray.files import write_json
@@ -71,6 +73,12 @@ def cost(name: str, result: Result) -> Cost:
         metrics=result.metrics,
         folder=str(result.folder),
     )
+
+
+def start_ray() -> None:
+    """One Ray for all runs of a study."""
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init(num_cpus=2, **quiet)
 
 
 def save(name: str, costs: Sequence[Cost]) -> Path:

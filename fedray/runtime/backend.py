@@ -165,7 +165,7 @@ class _Cohort:
         calls: Sequence[tuple[Block, ...]],
         on_report: OnReport,
         num_parameters: int,
-        losses: "Losses",
+        losses: Losses,
     ) -> None:
         self.dispatch, self.pool, self.shared, self.on_report = dispatch, dispatch.pool, shared, on_report
         self.calls, self.round, self.losses = calls, blocks[0].round, losses
@@ -252,8 +252,8 @@ class _Cohort:
             del self.units[unit.index]
             self._training.discard(unit.index)
             self.reports.pop(unit.index, None)
-            self.units |= {part.index: part for part in parts}
-            self._training |= {part.index for part in parts}
+            self.units |= {new.index: new for new in parts}
+            self._training |= {new.index for new in parts}
             again += parts
         return [self._call((unit,)) for unit in again]
 

@@ -76,13 +76,7 @@ class Losses:
         self._begun[unit.start] += 1
         self._seen.append((unit.work, report.seconds))
         for position in self._costs.get(unit.start, ()):
-            event = self._events[position]
-            self._events[position] = replace(
-                event,
-                recovered_at=report.time,
-                num_recomputed=event.num_recomputed + len(unit.clients),
-                recomputed_s=event.recomputed_s + report.seconds,
-            )
+            self._events[position] = self._events[position].made_good(report)
         self._costs.pop(unit.start, None)
         for fault in unit.faults:
             if fault.kind in CLIENT and (fault.id, fault.client) not in self._failed:

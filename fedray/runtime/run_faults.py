@@ -29,15 +29,15 @@ class RunFaults:
     """
 
     def __init__(self, folder: Path, watch: Watch) -> None:
-        self._folder, self._watch = folder, watch
+        self._folder, self._watch, self._chaos = folder, watch, ChaosActors()
 
     def carry_out(self, fault: Fault, note: Note) -> None:
         """Does what a fault says, or notes why not."""
-        here, chaos = Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid()), ChaosActors()
+        here = Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
         if fault.kind == "kill_driver":
-            _kill_driver(fault, note, here, chaos)
+            _kill_driver(fault, note, here, self._chaos)
         elif fault.kind == "kill_node":
-            _kill_node(fault, note, here, chaos)
+            _kill_node(fault, note, here, self._chaos)
         elif fault.kind == "tracking_away":
             self._stop_delivery(fault, note)
         else:

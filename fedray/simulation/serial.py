@@ -95,13 +95,7 @@ class SerialCohort:
         if attempt.number > 1:
             self.attempts[block.start] = attempt.number
         for position in attempt.lost:
-            event = self.events[position]
-            self.events[position] = replace(
-                event,
-                recovered_at=report.time,
-                num_recomputed=event.num_recomputed + len(block.clients),
-                recomputed_s=event.recomputed_s + report.seconds,
-            )
+            self.events[position] = self.events[position].made_good(report)
         for fault in block.faults:
             self._note(fault, report)
         self._on_report(report)

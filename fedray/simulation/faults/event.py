@@ -55,6 +55,15 @@ class FaultEvent:
             cause=cause,
         )
 
+    def made_good(self, report: BlockReport) -> "FaultEvent":
+        """The event when some of what it cost was trained again."""
+        return replace(
+            self,
+            recovered_at=report.time,
+            num_recomputed=self.num_recomputed + len(report.columns["client"]),
+            recomputed_s=self.recomputed_s + report.seconds,
+        )
+
     @staticmethod
     def of_client(fault: Fault, report: BlockReport) -> "FaultEvent":
         """The event of a client's fault, by the report of the block that it happened in."""

@@ -191,7 +191,7 @@ class KillDriver(RoundFault):
 
 
 class TrackingAway(RoundFault):
-    """The MLflow server does not answer for a while."""
+    """The delivery to MLflow stands still for a while, as if its server did not answer."""
 
     kind: Literal["tracking_away"] = "tracking_away"
     seconds: Annotated[float, Field(gt=0)]
@@ -203,13 +203,13 @@ class TrackingAway(RoundFault):
 
 
 class StorageFull(RoundFault):
-    """The disk of the run folder is full when it is written next."""
+    """The storage of the next checkpoint is full in the middle of it."""
 
     kind: Literal["storage_full"] = "storage_full"
 
 
 class StorageError(RoundFault):
-    """The disk of the run folder reports an error when it is written next."""
+    """The storage of the next checkpoint reports an error in the middle of it."""
 
     kind: Literal["storage_error"] = "storage_error"
 
