@@ -8,7 +8,7 @@ import torch
 from fedray.data.base import FederatedData
 from fedray.models.base import Layout
 from fedray.models.table import build
-from fedray.runtime.answers import Ref
+from fedray.runtime.answers import RayRef
 from fedray.runtime.backend import RayBackend
 from fedray.runtime.placement import Placement
 from fedray.runtime.pool import Pool
@@ -35,7 +35,7 @@ class Driver:
         self._folder = RunFolder(Path(folder))
         self._watch = Watch()
 
-    def run(self, data_ref: list[Ref]) -> None:
+    def run(self, data_ref: list[RayRef]) -> None:
         """The whole run.
 
         Args:
