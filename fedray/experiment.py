@@ -17,6 +17,7 @@ from fedray.client.device import chosen, repeatable
 from fedray.client.engines import choose
 from fedray.client.training import TrainingConfig
 from fedray.client.trial import failed_step
+from fedray.client.vectorised import rows_of
 from fedray.client.workload import Workload
 from fedray.config import Config, parse, users_own
 from fedray.data.base import FederatedData
@@ -253,7 +254,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         cohort=experiment.cohort,
         cohort_size=cohort_size,
         block_size=experiment.blocks.resolve(
-            cohort_size, workload.engine.name, training.passes(float(np.mean(holdout.sizes)))
+            cohort_size, engine.name, training.passes(float(np.mean(holdout.sizes))), rows_of(module, where) or 1
         ),
         strategy=strategy,
         evaluation=experiment.evaluation,

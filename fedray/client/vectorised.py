@@ -39,9 +39,12 @@ _NUMBERS = 2**26
 """Parameters of all rows of a stack on a GPU, at most: 256 MB, and as much again for gradients and for updates."""
 
 
-def rows_on_gpu(num_parameters: int, is_dense: bool) -> int:
-    """Rows of every stack on a GPU, a function of the model alone."""
-    return max(1, min(_DENSE if is_dense else _MAPPED, _NUMBERS // num_parameters))
+def rows_of(module: nn.Module, device: torch.device) -> int | None:
+    """Rows of every stack of a model, a function of it and the device alone; None: as many as there are clients."""
+    if device.type == "cpu":
+        return None
+    most = _MAPPED if dense_chain(module) is None else _DENSE
+    return max(1, min(most, _NUMBERS // Layout(module).num_parameters))
 
 
 class VectorisedEngine:
@@ -69,12 +72,10 @@ class VectorisedEngine:
     ) -> None:
         self._task, self._training, self._seed, self._device = task, training, seed, device
         self._batch_size = training.effective_batch(largest_shard)
-        layout, is_dense = Layout(module), dense_chain(module) is not None
-        self._slots = layout.slots
+        self._slots, is_dense = Layout(module).slots, dense_chain(module) is not None
         self._gradients: Gradients = DenseGradients(module, task) if is_dense else MappedGradients(module, task)
-        if num_rows is None and device.type != "cpu":
-            num_rows = rows_on_gpu(layout.num_parameters, is_dense)
-        self._num_rows, self._at_once = num_rows, num_rows or (None if is_dense else _MAPPED)
+        self._num_rows = num_rows or rows_of(module, device)
+        self._at_once = self._num_rows or (None if is_dense else _MAPPED)
 
     def train(self, parameters: Tensor, data: Sequence[Shard] | Joined, round: int, clients: Ints) -> Trained:
         """Local training of some clients: a pure function of its arguments and the seed.

@@ -1,4 +1,4 @@
-"""The setting `device`: what auto becomes is recorded, and what a machine lacks is refused before anything is written."""
+"""The setting `device`: what auto becomes is recorded, and what a machine lacks is refused before a run."""
 
 from pathlib import Path
 from typing import Any

@@ -29,7 +29,7 @@ from fedray.client.optimizers import Adam
 from fedray.client.sequential import SequentialEngine
 from fedray.client.training import TrainingConfig
 from fedray.client.trial import failed_step
-from fedray.client.vectorised import VectorisedEngine, rows_on_gpu
+from fedray.client.vectorised import VectorisedEngine, rows_of
 from fedray.errors import CapacityError
 from fedray.messages import DataSpec
 from fedray.models.base import Layout, ModelConfig
@@ -166,11 +166,17 @@ def test_every_step_of_a_fixed_stack_has_the_same_shapes(model: ModelConfig, spe
     assert len(shapes) == 1
 
 
+PICTURES = DataSpec(features=(3, 32, 32), task="classification", num_outputs=10)
+
+
 def test_rows_on_a_gpu_depend_on_the_model_alone():
-    assert rows_on_gpu(4258, is_dense=True) == 128
-    assert rows_on_gpu(1_626_442, is_dense=False) == 32
-    assert rows_on_gpu(25_214_986, is_dense=True) == 2
-    assert rows_on_gpu(10**9, is_dense=True) == 1
+    for model, spec, rows in (
+        (Mlp(), CLASSES, 128),
+        (CifarCnn(), PICTURES, 32),
+        (Mlp(hidden=(4096, 4096)), CLASSES, 3),
+    ):
+        assert rows_of(build(model, spec, 0), CUDA) == rows
+        assert rows_of(build(model, spec, 0), CPU) is None
 
 
 def choice(model: ModelConfig, spec: DataSpec, device: torch.device, **training):
@@ -180,8 +186,7 @@ def choice(model: ModelConfig, spec: DataSpec, device: torch.device, **training)
 
 
 def test_engine_is_chosen_by_the_device_too():
-    images = DataSpec(features=(3, 32, 32), task="classification", num_outputs=10)
-    for model, spec in ((Mlp(hidden=(1000, 1000)), CLASSES), (CifarCnn(), images), (Lstm(hidden=128), WINDOWS)):
+    for model, spec in ((Mlp(hidden=(1000, 1000)), CLASSES), (CifarCnn(), PICTURES), (Lstm(hidden=128), WINDOWS)):
         assert choice(model, spec, CPU).name == "sequential"
         found = choice(model, spec, CUDA)
         assert (found.name, found.why) == ("vectorised", "one client leaves most of a GPU idle")
