@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedray import experiment as experiments
+from fedray.client.device import model_of_gpu
 from fedray.config import parse
 from fedray.data.base import FederatedData
 from fedray.errors import ConfigError, UserError
@@ -97,7 +98,7 @@ def sync(folder: str | Path, *, uri: str | None = None) -> SyncReport:
 
 
 def _run(experiment: Experiment, folder: RunFolder | None, on_event: OnEvent | None) -> Result:
-    tell = on_event or _ignore
+    tell, experiment = on_event or _ignore, experiments.settled(experiment)
     data = experiments.build_data(experiment)
     plan = experiments.build_plan(experiment, data)
     stores.check(experiment.checkpoint.uri)
@@ -175,7 +176,8 @@ def _backend(experiment: Experiment, plan: Plan, data: FederatedData, tell: OnEv
 
     durable = any(fault.kind == "restart_control" for fault in experiment.faults)
     with cluster.connect(experiment.actors, durable=durable) as shape:
-        placement = place(experiment.actors, data.num_clients, experiments.num_parameters(plan), shape)
+        num_parameters = experiments.num_parameters(plan)
+        placement = place(experiment.actors, data.num_clients, num_parameters, shape, plan.workload.device == "cuda")
         plan = experiments.with_actors(experiment, plan, placement.num_actors)
         tell(Event(kind="placement", values={"placement": placement, "cluster": shape}))
         yield lambda folder, stop: cluster.run(
@@ -254,19 +256,20 @@ def _stop_on_signals(tell: OnEvent) -> Generator[Callable[[], bool]]:
 
 def _describe(folder: RunFolder, experiment: Experiment) -> None:
     folder.write_config(experiment.model_dump(mode="json"))
-    write_json(folder.path / "environment.json", _environment())
+    write_json(folder.path / "environment.json", _environment(experiment))
     done = max((record["round"] for record in folder.lines("rounds")), default=0)
     status = {"name": experiment.name, "round": done, "rounds": experiment.rounds, "started": time.time()}
     folder.write_status(state="running", **status)
 
 
-def _environment() -> dict[str, Any]:
+def _environment(experiment: Experiment) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "host": platform.node(),
         "cpus": os.cpu_count(),
+        "gpu": None if experiment.device == "auto" else model_of_gpu(experiment.device),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": _git_commit(),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from fedray.aggregation.ring import Ring
+from fedray.client.device import chosen, repeatable
 from fedray.client.engines import choose
 from fedray.client.training import TrainingConfig
+from fedray.client.trial import failed_step
+from fedray.client.vectorised import rows_of
 from fedray.client.workload import Workload
 from fedray.config import Config, parse, users_own
 from fedray.data.base import FederatedData
@@ -22,13 +25,14 @@ from fedray.data.fleet import Fleet
 from fedray.data.holdout import Holdout
 from fedray.data.table import AnyData, AnyPartition
 from fedray.data.table import load as load_data
-from fedray.errors import ConfigError
+from fedray.errors import ConfigError, ModelError
+from fedray.messages import Shard
 from fedray.models.base import Layout, check
 from fedray.models.mlp import Mlp
 from fedray.models.table import AnyModel, build
-from fedray.models.tasks import AnyTask, make_task
+from fedray.models.tasks import AnyTask, Task, make_task
 from fedray.models.threads import threads
-from fedray.runtime.placement import ActorsConfig
+from fedray.runtime.placement import NO_FORK, ActorsConfig
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategies import AnyStrategy, FedAvg
 from fedray.server.strategy import ImportedStrategy, Strategy
@@ -88,6 +92,9 @@ class Experiment(Config):
     """When the state is saved."""
     threads: Annotated[int, Field(ge=1)] = 1
     """torch threads of one actor; more can change the last bits of a result."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where clients train and evaluate; auto: cuda where fedray is started on a machine with a GPU. It is a part of the
+    experiment, since another device gives other bits; the run folder has what auto became."""
     actors: ActorsConfig = ActorsConfig()
     """Where clients run."""
     tracking: TrackingConfig = TrackingConfig()
@@ -101,6 +108,17 @@ class Experiment(Config):
             raise ValueError(
                 "training.proximal and strategy fedprox both set the proximal term; remove training.proximal"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _device_of_actors(self) -> "Experiment":
+        if self.device == "cpu" and self.actors.gpus_per_actor is not None:
+            raise ValueError(
+                f"actors.gpus_per_actor is {self.actors.gpus_per_actor:g}, but device is cpu; set device to cuda, or "
+                "remove actors.gpus_per_actor"
+            )
+        if self.device == "cuda" and self.actors.fork is True:
+            raise ValueError(f"actors.fork is true and device is cuda, but {NO_FORK}; set actors.fork to auto")
         return self
 
 
@@ -168,6 +186,17 @@ def _default_name(path: Sequence[str]) -> str | None:
     return getattr(value, "name", None) if isinstance(value, Config) else None
 
 
+def settled(experiment: Experiment) -> Experiment:
+    """The experiment with a device that this machine has in place of auto.
+
+    Raises:
+        CapacityError: device is cuda, and there is none here.
+    """
+    device = chosen(experiment.device)
+    actors = experiment.actors.model_copy(update={"gpus_per_actor": None}) if device == "cpu" else experiment.actors
+    return experiment.model_copy(update={"device": device, "actors": actors})
+
+
 def build_data(experiment: Experiment) -> FederatedData:
     """The population's data.
 
@@ -199,14 +228,15 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
     if (experiment.baselines.central or experiment.baselines.local) and data.test() is None:
         raise ConfigError(f"baselines need a test set, but data '{experiment.data.name}' has none; remove baselines")
     _check_enough(experiment.failures, cohort_size)
-    module = _checked_module(experiment, data)
+    device, task = chosen(experiment.device), make_task(experiment.task, data.spec)
     holdout = Holdout(data, experiment.evaluation.holdout, experiment.seed)
-    with threads(experiment.threads):
-        engine = choose(module, training, holdout.sizes, data.spec)
+    with threads(experiment.threads), repeatable(device) as where:
+        module = _checked_module(experiment, data, training, task, where)
+        engine = choose(module, training, holdout.sizes, data.spec, where)
     workload = Workload(
         model=experiment.model,
         spec=data.spec,
-        task=make_task(experiment.task, data.spec),
+        task=task,
         training=training,
         engine=engine,
         ring=Ring(fraction_bits=experiment.ring.fraction_bits, cohort=cohort_size),
@@ -214,6 +244,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         holdout=experiment.evaluation.holdout,
         evaluation_batch=experiment.evaluation.batch_size,
         num_threads=experiment.threads,
+        device=device,
     )
     plan = Plan(
         name=experiment.name,
@@ -223,7 +254,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         cohort=experiment.cohort,
         cohort_size=cohort_size,
         block_size=experiment.blocks.resolve(
-            cohort_size, workload.engine.name, training.passes(float(np.mean(holdout.sizes)))
+            cohort_size, engine.name, training.passes(float(np.mean(holdout.sizes))), rows_of(module, where) or 1
         ),
         strategy=strategy,
         evaluation=experiment.evaluation,
@@ -261,14 +292,21 @@ def _check_enough(failures: FailureConfig, cohort_size: int) -> None:
         )
 
 
-def _checked_module(experiment: Experiment, data: FederatedData) -> nn.Module:
-    """The model, after it has taken two real examples."""
+def _checked_module(
+    experiment: Experiment, data: FederatedData, training: TrainingConfig, task: Task, device: torch.device
+) -> nn.Module:
+    """The model, after it has taken two real examples, and on a GPU has trained on them."""
     module = build(experiment.model, data.spec, experiment.seed)
     Layout(module)  # refuses lazy layers, and tensors that are not float32
     with users_own("the shard of client 0", "data.name"):
         shard = data.shard(0)
     examples = np.resize(shard.x[:2], (2, *shard.x.shape[1:]))
     check(module, data.spec, torch.from_numpy(examples))
+    if device.type != "cpu":
+        two = Shard(x=examples, y=np.resize(shard.y[:2], 2))
+        reason = failed_step(module, training, task, two, device)
+        if reason is not None:
+            raise ModelError(f"the model cannot train on {device.type} ({reason}); set device to cpu, or change model")
     return module
 
 

@@ -18,6 +18,8 @@ from fedray.models.tensors import as_tensor
 
 _PIECE = 1 << 18
 """Numbers that are encoded at once: two megabytes of float64."""
+_PIECE_ON_GPU = 1 << 24
+"""The same where updates are on a GPU, which is filled by large pieces."""
 _SMALL = 2.0**51
 _SHIFT = 1.5 * 2.0**52
 """A float64 of magnitude below 2^51 plus this is rounded to an integer that stands in its low bits."""
@@ -61,30 +63,34 @@ class Ring:
     def add(self, delta_CP: Tensor, weights_C: Tensor, total_P: Tensor) -> Tensor:
         """Adds weighted deltas to a sum: what `encode` gives, summed over clients, without holding it.
 
-        Works through the parameters in pieces that stay in the processor's cache.
+        Works through the parameters in pieces that stay in the processor's cache. Updates on a GPU are summed there, to
+        the same bits: each operation on float64 is one of IEEE 754, correctly rounded and not fused with the next, and
+        sums of int64 are exact modulo 2^64.
 
         Args:
             delta_CP: What local training changed, float32, shape (C, P).
             weights_C: Weight of each client, shape (C,).
-            total_P: The sum, int64, shape (P,); changed in place.
+            total_P: The sum, int64, shape (P,), on the processor; changed in place.
 
         Returns:
-            Which updates fit and were added, bool, shape (C,).
+            Which updates fit and were added, bool, shape (C,), on the processor.
         """
+        device = delta_CP.device
         fits_C, scale_C, is_small = self._measure(delta_CP, weights_C)
         if not bool(fits_C.all()):
             delta_CP, scale_C = delta_CP[fits_C], scale_C[fits_C]
-        width = min(max(1, _PIECE // max(1, len(delta_CP))), len(total_P))
-        buffer = torch.empty(len(delta_CP), width, dtype=torch.float64)  # one for all pieces: it stays in the cache
+        piece_size = _PIECE if device.type == "cpu" else _PIECE_ON_GPU
+        width = min(max(1, piece_size // max(1, len(delta_CP))), len(total_P))
+        buffer = torch.empty(len(delta_CP), width, dtype=torch.float64, device=device)  # one: it stays in the cache
         for start in range(0, len(total_P), width):
             piece = delta_CP[:, start : start + width]
             scaled = buffer[:, : piece.shape[1]].copy_(piece).mul_(scale_C[:, None])
-            total_P[start : start + width] += _sum_rounded(scaled, is_small)
-        return fits_C
+            total_P[start : start + width] += _sum_rounded(scaled, is_small).cpu()
+        return fits_C.cpu()
 
     def _measure(self, delta_CP: Tensor, weights_C: Tensor) -> tuple[Tensor, Tensor, bool]:
         """Which updates fit, what each is multiplied by, and whether those that fit are all small; NaN never fits."""
-        scale_C = weights_C.double() * 2.0**self.fraction_bits
+        scale_C = weights_C.to(delta_CP.device).double() * 2.0**self.fraction_bits
         largest_C = torch.maximum(-delta_CP.amin(dim=1), delta_CP.amax(dim=1)).double() * scale_C
         fits_C = largest_C <= self.bound
         return fits_C, scale_C, bool((largest_C[fits_C] < _SMALL).all())

@@ -116,7 +116,8 @@ class DenseGradients:
         outputs = outputs * self._scale if self._scale != 1 else outputs
         losses, slope = self._task.output_gradient(outputs.flatten(0, 1), batch.y.flatten())
         share = batch.share[..., None] if isinstance(batch.share, Tensor) else batch.share
-        flow = slope.view(outputs.shape) * (share * self._scale)
+        flow = slope.view(outputs.shape) * share  # then the scale: a share times it rounds otherwise than a number does
+        flow = flow * self._scale if self._scale != 1 else flow
         self._backward(weights, seen, drawn, padded(flow, seen[-1].shape[-1]), out)
         return (losses.view(batch.y.shape) * batch.share).sum(dim=1)
 

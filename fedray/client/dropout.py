@@ -131,7 +131,7 @@ class KeyedDropout(nn.Module):
         shape = tuple(x.shape)
         if self._channelwise:
             shape = (*shape[:2], *[1] * (len(shape) - 2))
-        return x * self._dropouts.mask(self.p, shape)
+        return x * self._dropouts.mask(self.p, shape).to(x.device)
 
 
 def key_dropout(module: nn.Module, dropouts: Dropouts) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from fedray.client.convolution import StackedConv
 from fedray.client.dense import dense_chain
+from fedray.client.device import CPU
 from fedray.client.recurrent import Layerwise
 from fedray.client.training import TrainingConfig
 from fedray.client.trial import failed_trial
@@ -19,6 +20,8 @@ EngineName = Literal["sequential", "vectorised"]
 
 _LARGE = 300_000
 """Parameters from which one client's matrix products fill a processor by themselves."""
+_LARGE_ON_GPU = 2**24
+"""The same for a GPU: of larger models fewer than four fit a stack. An estimate, no GPU was measured."""
 _CONV_WORK = 600_000
 """Numbers in the windows and outputs of a batch up to which convolutions are faster stacked: what is larger leaves the
 processor's caches. Measured with 25 clients: 1.4 to 6 times as fast at up to 450,000, 0.7 to 0.9 at a million."""
@@ -42,7 +45,13 @@ class EngineChoice:
     largest_shard: int
 
 
-def choose(module: nn.Module, training: TrainingConfig, sizes: Ints, spec: DataSpec | None = None) -> EngineChoice:
+def choose(
+    module: nn.Module,
+    training: TrainingConfig,
+    sizes: Ints,
+    spec: DataSpec | None = None,
+    device: torch.device = CPU,
+) -> EngineChoice:
     """Chooses by the experiment alone.
 
     Args:
@@ -50,6 +59,7 @@ def choose(module: nn.Module, training: TrainingConfig, sizes: Ints, spec: DataS
         training: What each client does.
         sizes: Training examples of each client of the population.
         spec: What the data is; None: the model is not tried out.
+        device: Where clients train, and where the model is tried out.
 
     Raises:
         ModelError: `training.engine` is vectorised, but the model cannot be stacked.
@@ -58,14 +68,16 @@ def choose(module: nn.Module, training: TrainingConfig, sizes: Ints, spec: DataS
     if training.engine == "sequential":
         return EngineChoice(name="sequential", why="as set in training.engine", largest_shard=largest)
     explicit = training.engine == "vectorised"
-    reason = _obstacle(module) or (None if explicit else _drawback(module, training, sizes, spec))
+    reason = _obstacle(module) or (None if explicit else _drawback(module, training, sizes, spec, device))
     if reason is None and spec is not None:
-        reason = failed_trial(module, training, spec, largest)
+        reason = failed_trial(module, training, spec, largest, device)
     if explicit and reason is not None:
         raise ModelError(f"training.engine is vectorised, but {reason}; set training.engine to auto or sequential")
     if reason is not None:
         return EngineChoice(name="sequential", why=reason, largest_shard=largest)
-    why = "as set in training.engine" if explicit else f"{_kind(module)} are fastest stacked"
+    why = "as set in training.engine"
+    if not explicit:
+        why = f"{_kind(module)} are fastest stacked" if device.type == "cpu" else "one client leaves most of a GPU idle"
     return EngineChoice(name="vectorised", why=why, largest_shard=largest)
 
 
@@ -86,9 +98,20 @@ def _obstacle(module: nn.Module) -> str | None:
     return None
 
 
-def _drawback(module: nn.Module, training: TrainingConfig, sizes: Ints, spec: DataSpec | None) -> str | None:
-    """Why stacked training would be slower, or None."""
+def _drawback(
+    module: nn.Module, training: TrainingConfig, sizes: Ints, spec: DataSpec | None, device: torch.device
+) -> str | None:
+    """Why stacked training would be slower, or None.
+
+    On a GPU the size of layers does not matter, convolutions included: a step of one client is tens of kernels that
+    take longer to launch than to run, and in a stack all clients share the launches.
+    """
     num_parameters = sum(parameter.numel() for parameter in module.parameters())
+    if training.batch_size is None and sizes.max() > 2 * float(np.mean(sizes)):
+        return "whole shards of very different sizes would be mostly padding"
+    if device.type != "cpu":
+        large = num_parameters > _LARGE_ON_GPU
+        return f"of a model of {num_parameters:,} parameters too few fit a stack" if large else None
     batch_size = training.effective_batch(int(sizes.max()))
     if num_parameters > _LARGE:
         return f"a model of {num_parameters:,} parameters fills a processor by itself"
@@ -100,8 +123,6 @@ def _drawback(module: nn.Module, training: TrainingConfig, sizes: Ints, spec: Da
             if layer.hidden_size * batch_size > limit:
                 kind = type(layer).__name__
                 return f"{kind} layers of {layer.hidden_size} on batches of {batch_size} fill a processor by themselves"
-    if training.batch_size is None and sizes.max() > 2 * float(np.mean(sizes)):
-        return "whole shards of very different sizes would be mostly padding"
     return None
 
 

@@ -78,7 +78,11 @@ def evaluate_clients(
 
 
 def _predict(module: nn.Module, task: Task, shard: Shard, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:
-    """Outputs and targets by batches; the model gets a copy of the examples, because it may change its input."""
+    """Outputs and targets by batches, on the processor, wherever the model is.
+
+    The model gets a copy of the examples, because it may change its input.
+    """
+    device = next(module.parameters()).device
     for start in range(0, len(shard), batch_size):
         part = slice(start, start + batch_size)
-        yield module(torch.tensor(shard.x[part])), task.targets(shard.y[part])
+        yield module(torch.tensor(shard.x[part], device=device)).cpu(), task.targets(shard.y[part])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import torch
 
 from fedray.aggregation.ring import RunningSum, merge
 from fedray.client.block import BlockTraining
+from fedray.client.device import repeatable
 from fedray.client.evaluation import Evaluated, evaluate, evaluate_clients
 from fedray.client.sequential import SequentialEngine
 from fedray.client.vectorised import VectorisedEngine
@@ -67,22 +69,26 @@ class Host:
     def __init__(self, workload: Workload, data: FederatedData) -> None:
         torch.set_num_threads(workload.num_threads)
         keep_freed()
+        self._arithmetic = ExitStack()
+        self.device = self._arithmetic.enter_context(repeatable(workload.device))
         self.workload, self.data = workload, data
         self.holdout = Holdout(data, workload.holdout, workload.seed)
         self.engine = self._engine(workload)
         self._trainer = self._stacked(workload) if workload.engine.name == "vectorised" else self.engine
         self._sum, self._round = self._new_sum(), 0
 
-    @staticmethod
-    def _engine(workload: Workload) -> SequentialEngine:
+    def _engine(self, workload: Workload) -> SequentialEngine:
         module = build(workload.model, workload.spec, workload.seed)
-        return SequentialEngine(module, workload.task, workload.training, workload.seed)
+        return SequentialEngine(module, workload.task, workload.training, workload.seed, self.device)
 
-    @staticmethod
-    def _stacked(workload: Workload) -> VectorisedEngine:
+    def _stacked(self, workload: Workload) -> VectorisedEngine:
         module = build(workload.model, workload.spec, workload.seed)
         largest = workload.engine.largest_shard
-        return VectorisedEngine(module, workload.task, workload.training, workload.seed, largest)
+        return VectorisedEngine(module, workload.task, workload.training, workload.seed, largest, self.device)
+
+    def close(self) -> None:
+        """Puts back what torch's settings were, where the process goes on."""
+        self._arithmetic.close()
 
     def ready(self) -> int:
         """Process id, once the host can work."""
@@ -98,7 +104,7 @@ class Host:
         """
         if blocks[0].round != self._round:
             self._sum, self._round = self._new_sum(), blocks[0].round
-        vector = as_tensor(parameters)
+        vector = as_tensor(parameters).to(self.device)
         training = BlockTraining(self.workload, self.holdout, self._trainer, vector, blocks, self._sum)
         reports = training.run()
         return Work(reports=reports, partial=self.collect(self._round) if hand_over else None)
@@ -136,8 +142,9 @@ class Host:
         alone = {"epochs": job.epochs, "steps": None, "lr_decay": 1.0, "proximal": 0.0}
         training = self.workload.training.model_copy(update=alone)
         engine = self._engine(replace(self.workload, training=training))
-        trained = engine.train(as_tensor(parameters), [pooled], 1, job.clients[:1])
-        engine.load(as_tensor(parameters) + trained.delta[0])
+        vector = as_tensor(parameters).to(self.device)
+        trained = engine.train(vector, [pooled], 1, job.clients[:1])
+        engine.load(vector + trained.delta[0])
         return evaluate(engine.module, self.workload.task, self._test, self.workload.evaluation_batch)
 
     @cached_property

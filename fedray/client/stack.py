@@ -1,7 +1,7 @@
 """The batches of many clients as one stack, step by step.
 
-Shapes: C clients of the stack, A of them active in a step, S steps, B examples in a batch, K steps gathered at once,
-N examples of all clients together.
+Shapes: C clients, R rows of the stack, A of them active in a step, S steps, B examples in a batch, K steps gathered at
+once, N examples of all clients together.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedray import seeds
 from fedray.client.training import TrainingConfig
-from fedray.messages import Ints, Joined
+from fedray.messages import Array, Ints, Joined
 from fedray.models.tasks import Task
 
 _GATHERED_BYTES = 4 * 2**20
@@ -23,6 +23,8 @@ _GATHERED_BYTES = 4 * 2**20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One step of the active clients: the last ones of the stack.
+
+    In a stack of fixed size all R rows are there instead of A, and count nothing where nobody takes part.
 
     Attributes:
         active: How many clients take part, A.
@@ -43,12 +45,13 @@ class Stack:
     """Clients side by side, those with the fewest steps first: who takes part in a step are always the last ones.
 
     Attributes:
-        order: Position of each row of the stack among the clients as they were given, shape (C,).
+        order: Position of each of the last C rows among the clients as they were given, shape (C,).
         data: The clients' examples.
-        rows: Which example is where: positions in `data`, shape (S, C, B); places that are not filled hold any of the
-            client's own.
-        counts: Filled places, always the first ones of a batch, shape (S, C).
+        rows: Which example is where: positions in `data`, shape (S, R, B); places that are not filled hold any of the
+            client's own, and rows without a client any of all.
+        counts: Filled places, always the first ones of a batch, shape (S, R).
         steps: Steps of each client in the order given, shape (C,).
+        is_fixed: Whether every step has all R rows, for the bits of sums may depend on how many there are.
     """
 
     order: Ints
@@ -56,6 +59,21 @@ class Stack:
     rows: Ints
     counts: Ints
     steps: Ints
+    is_fixed: bool = False
+
+    @property
+    def num_rows(self) -> int:
+        """R."""
+        return self.rows.shape[1]
+
+    def shown(self, active: int) -> int:
+        """Rows of a step in which so many clients take part: always the last ones."""
+        return self.num_rows if self.is_fixed else active
+
+    def members(self, clients: Ints) -> Ints:
+        """The client of each row, shape (R,), given the ids, shape (C,); any of them where a row has none."""
+        idle = self.num_rows - len(self.order)
+        return np.concatenate([np.repeat(clients[self.order[:1]], idle), clients[self.order]])
 
     def active(self) -> list[int]:
         """How many clients take part in each step."""
@@ -70,21 +88,32 @@ class Stack:
         """
         active, at_once = self.active(), self._at_once()
         for start in range(0, len(self.rows), at_once):
-            part, num = slice(start, start + at_once), active[start]
+            part, num = slice(start, start + at_once), self.shown(active[start])
             rows = self.rows[part, -num:]
-            x = torch.from_numpy(np.take(self.data.x, rows, axis=0)).to(device)
+            x = taken(self.data.x, rows, device)
             y = task.targets(np.take(self.data.y, rows))
             share = shares(task, y, self.counts[part, -num:])
             y = y.to(device)
             share = share.to(device) if isinstance(share, Tensor) else share
-            for step, num in enumerate(active[part]):
+            for step, taking_part in enumerate(active[part]):
+                num = self.shown(taking_part)
                 count = share[step, -num:] if isinstance(share, Tensor) else share
-                yield Batch(active=num, x=x[step, -num:], y=y[step, -num:], share=count)
+                yield Batch(active=taking_part, x=x[step, -num:], y=y[step, -num:], share=count)
 
     def _at_once(self) -> int:
         """Steps gathered at once, K."""
         example = self.data.x[:1].nbytes
         return max(1, _GATHERED_BYTES // (self.rows[0].size * example))
+
+
+def taken(values: Array, rows: Ints, device: torch.device) -> Tensor:
+    """Some rows of an array on a device; copied to a GPU from locked memory, while the processor goes on."""
+    if device.type != "cuda":
+        return torch.from_numpy(np.take(values, rows, axis=0)).to(device)
+    kind = torch.from_numpy(values[:0]).dtype
+    locked = torch.empty(*rows.shape, *values.shape[1:], dtype=kind, pin_memory=True)
+    np.take(values, rows, axis=0, out=locked.numpy(), mode="clip")  # other modes copy once more
+    return locked.to(device, non_blocking=True)
 
 
 def shares(task: Task, y: Tensor, counts: Ints) -> Tensor | float:
@@ -106,7 +135,16 @@ def shares(task: Task, y: Tensor, counts: Ints) -> Tensor | float:
     return present / (weights * present).sum(dim=2, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def lay_out(training: TrainingConfig, data: Joined, clients: Ints, *, seed: int, round: int, batch_size: int) -> Stack:
+def lay_out(
+    training: TrainingConfig,
+    data: Joined,
+    clients: Ints,
+    *,
+    seed: int,
+    round: int,
+    batch_size: int,
+    num_rows: int | None = None,
+) -> Stack:
     """Stacks the batches that `training.batches` gives each client.
 
     Args:
@@ -116,21 +154,25 @@ def lay_out(training: TrainingConfig, data: Joined, clients: Ints, *, seed: int,
         seed: The experiment's seed.
         round: Round number, from 1.
         batch_size: B, the same for all stacks of an experiment: the bits of a sum may depend on its length.
+        num_rows: R, at least C, the same in every step and for all stacks of an experiment; None: a row for each client
+            that takes part in a step.
     """
     unique, kind = np.unique(data.sizes, return_inverse=True)
     steps = np.array([training.num_steps(int(size)) for size in unique])[kind]
     order = np.argsort(steps, kind="stable")
     offsets = np.cumsum(data.sizes) - data.sizes
-    rows = np.zeros((int(steps.max()), len(clients), batch_size), np.int64)
+    rows = np.zeros((int(steps.max()), num_rows or len(clients), batch_size), np.int64)
     counts = np.zeros(rows.shape[:2], np.int64)
+    own, filled_of = rows[:, -len(clients) :], counts[:, -len(clients) :]
     for index, size in enumerate(unique.tolist()):
         places = np.flatnonzero(kind[order] == index)
         chosen, filled = _of_equal_size(training, size, seed, round, clients[order[places]], batch_size)
         at = slice(None) if len(places) == len(clients) else places  # a slice is not copied
-        rows[: len(chosen), at] = chosen
-        counts[: len(chosen), at] = filled[:, None]
-    rows += offsets[order][None, :, None]
-    return Stack(order=order, data=data, rows=np.take(data.rows, rows), counts=counts, steps=steps)
+        own[: len(chosen), at] = chosen
+        filled_of[: len(chosen), at] = filled[:, None]
+    own += offsets[order][None, :, None]
+    found = np.take(data.rows, rows)
+    return Stack(order=order, data=data, rows=found, counts=counts, steps=steps, is_fixed=num_rows is not None)
 
 
 def _of_equal_size(

@@ -12,7 +12,7 @@ class Trained:
     """The outcome of local training of some clients.
 
     Attributes:
-        delta: Change of the parameters, float32, shape (C, P).
+        delta: Change of the parameters, float32, shape (C, P); where the engine trains.
         loss: Mean loss over all steps, before each step, float64, shape (C,).
         steps: Optimizer steps taken, shape (C,).
     """

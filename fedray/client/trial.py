@@ -1,5 +1,6 @@
-"""Trying a model as a stack, before anything starts: a reason why it cannot train so is found here, not in a run."""
+"""Trying a model, before anything starts: a reason why it cannot train, or not as a stack, is found here."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -8,35 +9,65 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedray.client.dense import dense_chain
+from fedray.client.device import CPU, generators
 from fedray.client.mapped import ListedDropouts, mappable
+from fedray.client.sequential import SequentialEngine
 from fedray.client.training import TrainingConfig
 from fedray.client.vectorised import VectorisedEngine
 from fedray.messages import DataSpec, Shard
 from fedray.models.base import Layout
-from fedray.models.tasks import make_task
+from fedray.models.tasks import Task, make_task
 
 _CLIENTS, _EXAMPLES = 5, 32
 """Clients of a trial, and the most examples that each has."""
 
 
-def failed_trial(module: nn.Module, training: TrainingConfig, spec: DataSpec, largest_shard: int) -> str | None:
-    """Trains a few clients with invented examples for a step, together and apart.
+def failed_step(
+    module: nn.Module, training: TrainingConfig, task: Task, shard: Shard, device: torch.device
+) -> str | None:
+    """Trains a client on a device: not every operation has a form there that gives the same bits each time.
+
+    Args:
+        module: The model; neither it nor torch's generators are changed.
+        training: What each client does.
+        task: Loss of the task.
+        shard: Some real examples.
+        device: Where.
+
+    Returns:
+        Why the model cannot train there, or None.
+    """
+    with torch.random.fork_rng(devices=generators(device)):
+        try:
+            engine = SequentialEngine(copy.deepcopy(module), task, training, 0, device)
+            engine.train(engine.weights.clone(), [shard], 1, np.zeros(1, np.int64))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def failed_trial(
+    module: nn.Module, training: TrainingConfig, spec: DataSpec, largest_shard: int, device: torch.device = CPU
+) -> str | None:
+    """Trains a few clients with invented examples for a step, together and apart; on a GPU some of them for two steps.
 
     Args:
         module: The model; neither it nor torch's generator is changed.
         training: What each client does.
         spec: What the data is.
         largest_shard: Training examples of the largest client.
+        device: Where clients train.
 
     Returns:
         Why clients with this model cannot train as one stack, or None.
     """
     size = min(training.effective_batch(largest_shard), _EXAMPLES)
     draw = np.random.default_rng(0)
-    xs = draw.normal(size=(_CLIENTS, size, *spec.features)).astype(np.float32)
+    steps = [1] * _CLIENTS if device.type == "cpu" else [1 + client % 2 for client in range(_CLIENTS)]
+    xs = [draw.normal(size=(num * size, *spec.features)).astype(np.float32) for num in steps]
     label = np.float32(0) if spec.task == "regression" else np.int64(0)
-    shards = [Shard(x=x, y=np.full(size, label)) for x in xs]
-    with torch.random.fork_rng(devices=[]):
+    shards = [Shard(x=x, y=np.full(len(x), label)) for x in xs]
+    with torch.random.fork_rng(devices=generators(device)):
         known = dense_chain(module) is not None  # watching imports 70 MB of torch
         if not known and (operation := _random_operation(module, torch.from_numpy(xs[0].copy()))):
             return (
@@ -44,7 +75,7 @@ def failed_trial(module: nn.Module, training: TrainingConfig, spec: DataSpec, la
             )
         once = TrainingConfig(batch_size=size)
         try:
-            engine = VectorisedEngine(module, make_task(None, spec), once, 0, size)
+            engine = VectorisedEngine(module, make_task(None, spec), once, 0, size, device)
             return _dependence(engine, Layout(module).flatten(module), shards)
         except Exception as error:
             return f"the model cannot be mapped over clients ({type(error).__name__}: {error})".splitlines()[0]

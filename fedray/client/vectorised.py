@@ -3,7 +3,11 @@
 The shapes of a stack depend on the experiment alone, and no row of a stack depends on another, so a client's update has
 the same bits in whatever company it is trained.
 
-Shapes: C clients, P parameters, S steps.
+On the processor a stack has a row for each client. On a GPU the libraries choose how to sum by the whole shape, the
+number of rows included, so there every stack of an experiment has the same number of rows in every step, and rows
+without work are computed and not looked at.
+
+Shapes: C clients, P parameters, R rows of a stack, S steps.
 """
 
 from collections.abc import Sequence
@@ -14,6 +18,7 @@ from torch import Tensor, nn
 
 from fedray.client.buffers import Active, Buffer
 from fedray.client.dense import DenseGradients, Descent, dense_chain
+from fedray.client.device import CPU
 from fedray.client.dropout import MaskStreams
 from fedray.client.gradients import Gradients
 from fedray.client.mapped import MappedGradients
@@ -26,9 +31,20 @@ from fedray.messages import Array, Ints, Joined, Shard
 from fedray.models.base import Layout
 from fedray.models.tasks import Task
 
-CPU = torch.device("cpu")
 _MAPPED = 32
 """Clients in a stack of mapped models, whose windows and hidden states take memory; no bit depends on it."""
+_DENSE = 128
+"""Rows of a stack of dense layers on a GPU."""
+_NUMBERS = 2**26
+"""Parameters of all rows of a stack on a GPU, at most: 256 MB, and as much again for gradients and for updates."""
+
+
+def rows_of(module: nn.Module, device: torch.device) -> int | None:
+    """Rows of every stack of a model, a function of it and the device alone; None: as many as there are clients."""
+    if device.type == "cpu":
+        return None
+    most = _MAPPED if dense_chain(module) is None else _DENSE
+    return max(1, min(most, _NUMBERS // Layout(module).num_parameters))
 
 
 class VectorisedEngine:
@@ -40,7 +56,8 @@ class VectorisedEngine:
         training: What each client does.
         seed: The experiment's seed.
         largest_shard: Training examples of the largest client of the population.
-        device: Where clients train; updates come back to the processor.
+        device: Where clients train, and where updates are left.
+        num_rows: R, the rows of every stack; None: as many as there are clients, except on a GPU.
     """
 
     def __init__(
@@ -51,12 +68,14 @@ class VectorisedEngine:
         seed: int,
         largest_shard: int,
         device: torch.device = CPU,
+        num_rows: int | None = None,
     ) -> None:
         self._task, self._training, self._seed, self._device = task, training, seed, device
         self._batch_size = training.effective_batch(largest_shard)
-        self._slots = Layout(module).slots
-        dense = dense_chain(module) is not None
-        self._gradients: Gradients = DenseGradients(module, task) if dense else MappedGradients(module, task)
+        self._slots, is_dense = Layout(module).slots, dense_chain(module) is not None
+        self._gradients: Gradients = DenseGradients(module, task) if is_dense else MappedGradients(module, task)
+        self._num_rows = num_rows or rows_of(module, device)
+        self._at_once = self._num_rows or (None if is_dense else _MAPPED)
 
     def train(self, parameters: Tensor, data: Sequence[Shard] | Joined, round: int, clients: Ints) -> Trained:
         """Local training of some clients: a pure function of its arguments and the seed.
@@ -68,11 +87,12 @@ class VectorisedEngine:
             clients: Client ids, shape (C,).
         """
         joined = data if isinstance(data, Joined) else Joined.of(data)
-        if isinstance(self._gradients, DenseGradients) or len(clients) <= _MAPPED:
+        at_once = self._at_once or len(clients)
+        if len(clients) <= at_once:
             return self._train(parameters, joined, round, clients)
         parts = [
-            self._train(parameters, joined.part(at, at + _MAPPED), round, clients[at : at + _MAPPED])
-            for at in range(0, len(clients), _MAPPED)
+            self._train(parameters, joined.part(at, at + at_once), round, clients[at : at + at_once])
+            for at in range(0, len(clients), at_once)
         ]
         return Trained(
             delta=torch.cat([part.delta for part in parts]),
@@ -81,49 +101,60 @@ class VectorisedEngine:
         )
 
     def _train(self, parameters: Tensor, joined: Joined, round: int, clients: Ints) -> Trained:
-        stack = lay_out(self._training, joined, clients, seed=self._seed, round=round, batch_size=self._batch_size)
+        stack = lay_out(
+            self._training,
+            joined,
+            clients,
+            seed=self._seed,
+            round=round,
+            batch_size=self._batch_size,
+            num_rows=self._num_rows,
+        )
         start = parameters.to(self._device)
-        weights = self._buffer(len(clients))
+        weights = self._buffer(stack.num_rows)
         weights.fill(start)
-        loss_C = self._steps(stack, start, weights, MaskStreams(self._seed, round, clients[stack.order]), round)
+        loss_C = self._steps(stack, start, weights, MaskStreams(self._seed, round, stack.members(clients)), round)
         loss_by_client = np.empty(len(clients))
         loss_by_client[stack.order] = loss_C
         return Trained(delta=self._delta(stack, start, weights), loss=loss_by_client, steps=stack.steps)
 
-    def _buffer(self, num_clients: int) -> Buffer:
-        return Buffer(self._slots, self._gradients.shapes, num_clients, self._device)
+    def _buffer(self, num_rows: int) -> Buffer:
+        return Buffer(self._slots, self._gradients.shapes, num_rows, self._device)
 
     def _delta(self, stack: Stack, start: Tensor, weights: Buffer) -> Tensor:
         """What training changed, (C, P), in the order in which the clients were given."""
-        delta_CP = torch.empty(len(stack.order), len(start), device=self._device)
-        for slot, part in weights.own():
-            span = slice(slot.start, slot.stop)
+        num_clients = len(stack.order)
+        delta_CP = torch.empty(num_clients, len(start), device=self._device)
+        for slot, whole in weights.own():
+            span, part = slice(slot.start, slot.stop), whole[-num_clients:]
             torch.sub(part, start[span].view(slot.shape), out=delta_CP[:, span].view(part.shape))
         if (np.diff(stack.order) < 0).any():
             delta_CP = delta_CP[torch.from_numpy(np.argsort(stack.order)).to(self._device)]
-        return delta_CP.cpu()
+        return delta_CP
 
     def _steps(self, stack: Stack, start: Tensor, weights: Buffer, streams: MaskStreams, round: int) -> Array:
-        """All steps, on `weights` in place; gives each row's mean loss, before each step, over its examples, (C,)."""
+        """All steps, on `weights` in place; gives each client's mean loss over its examples, before each step, (C,)."""
         training, lr = self._training, self._training.lr(round)
-        descent = self._descent(lr)
-        gradients = weights if descent else self._buffer(len(stack.order))
-        origin = self._buffer(len(stack.order)) if training.proximal else None
+        descent = None if stack.is_fixed else self._descent(lr)  # it would step rows that have no work
+        gradients = weights if descent else self._buffer(stack.num_rows)
+        origin = self._buffer(stack.num_rows) if training.proximal else None
         if origin is not None:
             origin.fill(start)
         now = Active(training.optimizer, weights, gradients, origin)
         losses_SC = torch.zeros(stack.counts.shape, device=self._device)
         for step, batch in enumerate(stack.batches(self._task, self._device)):
             now.narrow(batch.active)
-            masks = streams.masks(step, first=len(stack.order) - batch.active)
+            masks = streams.masks(step, first=stack.num_rows - stack.shown(batch.active))
             if descent and isinstance(self._gradients, DenseGradients):
                 loss = self._gradients.descend(now.weights, batch, masks, descent)
             else:
-                loss = self._gradients(now.weights, batch, masks, now.gradients)
-                self._apply(now, lr)
-            losses_SC[step, -batch.active :] = loss
-        sums_SC = np.cumsum(losses_SC.cpu().numpy().astype(np.float64) * stack.counts, axis=0)  # one after another
-        return sums_SC[-1] / stack.counts.sum(axis=0)
+                read, written = (weights.parts, gradients.parts) if stack.is_fixed else (now.weights, now.gradients)
+                loss = self._gradients(read, batch, masks, written)
+                self._apply(now, written, lr)
+            losses_SC[step, -batch.active :] = loss[-batch.active :]
+        own = slice(-len(stack.order), None)
+        losses, counts = losses_SC[:, own].cpu().numpy().astype(np.float64), stack.counts[:, own]
+        return np.cumsum(losses * counts, axis=0)[-1] / counts.sum(axis=0)  # one after another
 
     def _descent(self, lr: float) -> Descent | None:
         """Plain gradient descent, where that is what training is and the gradients can take it."""
@@ -134,15 +165,15 @@ class VectorisedEngine:
         return Descent(lr, optimizer.weight_decay) if isinstance(self._gradients, DenseGradients) else None
 
     @torch.no_grad()
-    def _apply(self, now: Active, lr: float) -> None:
-        """FedProx's pull towards the round's parameters, clipping, and the optimizer's step."""
+    def _apply(self, now: Active, gradients: Sequence[Tensor], lr: float) -> None:
+        """FedProx's pull towards the round's parameters, clipping, and the step of those who take part."""
         training = self._training
         for piece in now.pieces:
             if piece.start is not None:
                 piece.gradients.add_(piece.weights - piece.start, alpha=training.proximal)
         if training.clip_norm is not None:
-            factor = (training.clip_norm / (norms(now.gradients) + 1e-6)).clamp(max=1.0)
-            for gradient in now.gradients:
+            factor = (training.clip_norm / (norms(gradients) + 1e-6)).clamp(max=1.0)
+            for gradient in gradients:
                 gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
         for piece in now.pieces:
             training.optimizer.step(piece.weights, piece.gradients, piece.state, lr)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fedray.aggregation.ring import Ring
+from fedray.client.device import DeviceName
 from fedray.client.engines import EngineChoice
 from fedray.client.training import TrainingConfig
 from fedray.messages import DataSpec
@@ -25,6 +26,7 @@ class Workload:
         holdout: Part of every shard that is kept for evaluation.
         evaluation_batch: Examples evaluated at once.
         num_threads: torch threads of a host; a part of the experiment, because it can change the last bits.
+        device: Where clients train and evaluate; a part of the experiment for the same reason.
     """
 
     model: ModelConfig
@@ -37,3 +39,4 @@ class Workload:
     holdout: float
     evaluation_batch: int
     num_threads: int
+    device: DeviceName = "cpu"

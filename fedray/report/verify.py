@@ -15,7 +15,7 @@ NEUTRAL = ("actors", "checkpoint", "tracking", "runs", "name", "rounds")
 """Settings that change no bit of a round. How many rounds there are is compared by itself."""
 _RECORDED = ("cohort", "examples", "weight")
 _TRAINED = ("examples", "steps", "loss")
-_MACHINE = ("python", "platform", "machine", "git_commit")
+_MACHINE = ("python", "platform", "machine", "gpu", "git_commit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

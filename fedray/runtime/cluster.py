@@ -157,6 +157,7 @@ def shape() -> ClusterShape:
     here = set(names) == {socket.gethostname()}
     return ClusterShape(
         cpus=resources.get("CPU", 1.0),
+        gpus=resources.get("GPU", 0.0),
         memory_bytes=int(resources.get("memory", 0)),
         nodes=len(names),
         here=here,

@@ -4,6 +4,7 @@ The figures are measured on a 2-core machine with Ray 2.60 and torch 2.13: see `
 `tests/ray/test_forked_actors.py`.
 """
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -19,8 +20,15 @@ ACTOR_BYTES = 300_000_000
 """Private memory of an actor that has imported torch and trains a small model."""
 FORKED_ACTOR_BYTES = 36_000_000
 """The same, of an actor that is forked from a preloaded process: what it does not share with the others."""
+CUDA_BYTES = 1_500_000_000
+"""What CUDA's libraries and context add to that in the machine's own memory; an estimate, nobody measured it."""
 VECTORS_PER_ACTOR = 8
 """Float32 vectors of all parameters that an actor holds at its peak: weights, gradients, update, sums in the ring."""
+
+
+NO_FORK = "CUDA does not work in a forked process"
+_SHARES = 10_000
+"""Ray counts in such parts of a GPU."""
 
 
 class ActorsConfig(Config):
@@ -29,7 +37,8 @@ class ActorsConfig(Config):
     backend: Literal["ray", "serial"] = "ray"
     """Ray actors, or one client after another in this process."""
     clients_per_actor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """1: every client is an actor of its own; a number: that many share one; auto: an actor for each processor."""
+    """1: every client is an actor of its own; a number: that many share one; auto: an actor for each processor, or for
+    each share of a GPU."""
     num_actors: Annotated[int, Field(ge=1)] | None = None
     """Number of client actors, instead of clients_per_actor."""
     address: str | None = None
@@ -40,6 +49,9 @@ class ActorsConfig(Config):
     """Fork actors from a preloaded process, which takes an eighth of the memory; auto: where there are more than two
     for each processor, on a Ray of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray
     at the same paths; false: never."""
+    gpus_per_actor: Annotated[float, Field(ge=1 / _SHARES, le=1)] | None = None
+    """Share of a GPU of each client actor, where device is cuda: with 0.25 four of them share one, its memory included;
+    null: a whole one for each, or where the number of actors is set, what lets all of them run."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """How long to wait for the next actor to start."""
 
@@ -56,6 +68,7 @@ class ClusterShape:
 
     Attributes:
         cpus: Processors in all.
+        gpus: GPUs in all.
         memory_bytes: Memory that Ray may give to actors.
         nodes: Number of nodes.
         here: Whether all of them are this machine.
@@ -65,6 +78,7 @@ class ClusterShape:
     cpus: float
     memory_bytes: int
     nodes: int
+    gpus: float = 0
     here: bool = False
     limits: tuple[Limit, ...] = ()
 
@@ -80,6 +94,7 @@ class Placement:
         actor_bytes: Estimated memory of one.
         own_actor: Every client has an actor of its own.
         forked: Actors are forked from a preloaded process.
+        gpus_per_actor: Ray's share of a GPU for each.
     """
 
     num_actors: int
@@ -88,14 +103,18 @@ class Placement:
     actor_bytes: int
     own_actor: bool
     forked: bool = False
+    gpus_per_actor: float = 0
 
     def __str__(self) -> str:
         actors = "1 client actor" if self.num_actors == 1 else f"{self.num_actors} client actors"
         need = self.num_actors * self.actor_bytes / 1e9
-        return f"{actors}, {self.slots} at a time, about {need:.1f} GB{', forked' if self.forked else ''}"
+        gpu = f", {self.gpus_per_actor:g} of a GPU each" if self.gpus_per_actor else ""
+        return f"{actors}, {self.slots} at a time, about {need:.1f} GB{gpu}{', forked' if self.forked else ''}"
 
 
-def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: ClusterShape) -> Placement:
+def place(
+    config: ActorsConfig, num_clients: int, num_parameters: int, cluster: ClusterShape, on_gpu: bool = False
+) -> Placement:
     """Chooses the placement.
 
     Args:
@@ -103,16 +122,18 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
         num_clients: Size of the population.
         num_parameters: P.
         cluster: What there is.
+        on_gpu: Whether clients train on GPUs.
 
     Raises:
-        CapacityError: The actors need more memory, threads or open files than there are, or cannot be forked; the
+        CapacityError: The actors need more memory, threads, open files or GPUs than there are, or cannot be forked; the
             message names a setting that fits.
     """
     slots = max(1, int(cluster.cpus))
-    vectors_bytes = VECTORS_PER_ACTOR * 4 * num_parameters
-    num_actors = _wanted(config, num_clients, cluster, ACTOR_BYTES + vectors_bytes)
-    forked = _forks(config, num_actors, slots, cluster)
-    actor_bytes = (FORKED_ACTOR_BYTES if forked else ACTOR_BYTES) + vectors_bytes
+    fixed_bytes = VECTORS_PER_ACTOR * 4 * num_parameters + (CUDA_BYTES if on_gpu else 0)
+    num_actors = _wanted(config, num_clients, cluster, ACTOR_BYTES + fixed_bytes, on_gpu)
+    forked = _forks(config, num_actors, slots, cluster, on_gpu)
+    actor_bytes = (FORKED_ACTOR_BYTES if forked else ACTOR_BYTES) + fixed_bytes
+    gpus_per_actor = _gpu_share(config, num_actors, num_clients, cluster) if on_gpu else 0.0
     _check_memory(config, num_actors, actor_bytes, num_clients, cluster)
     _check_limits(config, num_actors, num_clients, cluster)
     share = min(1.0, int(cluster.cpus / num_actors * 1000) / 1000)
@@ -124,6 +145,7 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
         actor_bytes=actor_bytes,
         own_actor=own,
         forked=forked,
+        gpus_per_actor=gpus_per_actor,
     )
 
 
@@ -136,21 +158,59 @@ def cannot_fork() -> str | None:
     return None
 
 
-def _wanted(config: ActorsConfig, num_clients: int, cluster: ClusterShape, actor_bytes: int) -> int:
+def _wanted(config: ActorsConfig, num_clients: int, cluster: ClusterShape, actor_bytes: int, on_gpu: bool) -> int:
     if config.num_actors is not None:
         return min(config.num_actors, num_clients)
     if config.clients_per_actor == "auto":
-        return min(max(1, int(cluster.cpus)), num_clients, max(1, cluster.memory_bytes // actor_bytes))
+        fitting = max(1, cluster.memory_bytes // actor_bytes)
+        if on_gpu:
+            fitting = min(fitting, max(1, _on_gpus(cluster, config.gpus_per_actor or 1.0)))
+        return min(max(1, int(cluster.cpus)), num_clients, fitting)
     return -(-num_clients // config.clients_per_actor)
 
 
-def _forks(config: ActorsConfig, num_actors: int, slots: int, cluster: ClusterShape) -> bool:
+def _on_gpus(cluster: ClusterShape, share: float) -> int:
+    """Actors with such a share that fit the GPUs; Ray never divides an actor's share between two."""
+    return int(cluster.gpus) * (_SHARES // round(share * _SHARES))
+
+
+def _gpu_share(config: ActorsConfig, num_actors: int, num_clients: int, cluster: ClusterShape) -> float:
+    """Ray's share of a GPU for each actor.
+
+    Raises:
+        CapacityError: There are no GPUs, or too few for the actors.
+    """
+    gpus, together = int(cluster.gpus), "1 GPU" if int(cluster.gpus) == 1 else f"{int(cluster.gpus)} GPUs"
+    if gpus == 0:
+        raise CapacityError(
+            "device is cuda, but the Ray cluster has no GPUs; set device to cpu, or start its nodes with "
+            "`ray start --num-gpus`"
+        )
+    most = _SHARES // math.ceil(num_actors / gpus) / _SHARES
+    if most == 0:
+        fitting = gpus * _SHARES
+        raise CapacityError(
+            f"{num_actors} client actors are too many for {together}; {fitting} would fit: "
+            f"{_setting(config, num_clients, fitting)}"
+        )
+    share = most if config.gpus_per_actor is None else config.gpus_per_actor
+    fitting = _on_gpus(cluster, share)
+    if fitting < num_actors:
+        raise CapacityError(
+            f"{num_actors} client actors with {share:g} of a GPU each need more than the {together} of the cluster, "
+            f"where {fitting} fit; set actors.gpus_per_actor to at most {most:g}, or "
+            f"{_setting(config, num_clients, fitting)}"
+        )
+    return share
+
+
+def _forks(config: ActorsConfig, num_actors: int, slots: int, cluster: ClusterShape, on_gpu: bool) -> bool:
     """Whether actors are forked.
 
     Raises:
         CapacityError: They should be, and cannot.
     """
-    reason = cannot_fork()
+    reason = NO_FORK if on_gpu else cannot_fork()
     if config.fork is True and reason is not None:
         raise CapacityError(f"actors.fork is true, but actors cannot be forked here: {reason}; set actors.fork to auto")
     if config.fork == "auto":

@@ -43,6 +43,8 @@ class Pool:
         self.start_timeout_s = start_timeout_s
         self._args = (workload, data)
         options: dict[str, Any] = {"num_cpus": placement.cpus_per_actor, "scheduling_strategy": "SPREAD"}
+        if placement.gpus_per_actor:
+            options["num_gpus"] = placement.gpus_per_actor
         options["enable_task_events"] = False  # Ray's own record of every call: a tenth of the time of a short one
         if placement.forked:
             options["runtime_env"] = forked_env()

@@ -133,7 +133,7 @@ def _cluster(experiment: Experiment, request: Request, plan: Plan) -> Generator[
 
     with cluster.connect(experiment.actors) as shape:
         most = experiment.actors.model_copy(update={"num_actors": max(request.actors), "clients_per_actor": "auto"})
-        place(most, plan.num_clients, experiments.num_parameters(plan), shape)
+        place(most, plan.num_clients, experiments.num_parameters(plan), shape, plan.workload.device == "cuda")
         yield lambda nodes: nullcontext()
 
 

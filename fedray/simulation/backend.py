@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from fedray.client.device import generators
 from fedray.client.host import Host
 from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
@@ -123,6 +124,7 @@ class SerialBackend:
     ) -> None:
         self._watch, self._threads, self._failures = watch, torch.get_num_threads(), failures
         self._host = Host(workload, data)
+        self._generators = generators(self._host.device)
 
     def run_cohort(
         self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
@@ -131,7 +133,7 @@ class SerialBackend:
         beside()
         beside_s = time.perf_counter() - began
         cohort = SerialCohort(self._host, parameters, blocks, on_report, self._failures)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=self._generators):
             while not cohort.is_done:
                 self._watch.check()
                 cohort.go_on()
@@ -148,11 +150,12 @@ class SerialBackend:
 
     def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> "Answered":
         answers: list[Any] = []
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=self._generators):
             for item in items:
                 self._watch.check()
                 answers.append(getattr(self._host, method)(parameters, item))
         return Answered(answers)
 
     def close(self) -> None:
+        self._host.close()
         torch.set_num_threads(self._threads)

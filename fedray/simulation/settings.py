@@ -107,20 +107,24 @@ class BlockConfig(Config):
     size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Clients in a block."""
 
-    def resolve(self, cohort: int, engine: EngineName, passes: float) -> int:
+    def resolve(self, cohort: int, engine: EngineName, passes: float, rows: int = 1) -> int:
         """Clients in a block.
 
         Sequential training: at least 16 blocks where there are clients enough. Stacked training is faster the more
         it does at once: a small cohort has only 4 blocks, of at least 25 clients and 5,000 examples where possible.
+        On a GPU a block fills a stack, since rows without a client take as long as others.
 
         Args:
             cohort: Clients in a round.
             engine: What trains them.
             passes: Examples that a client trains on in a round, on average, each counted as often as it is seen.
+            rows: Rows of every stack, where they do not follow the clients.
         """
         if isinstance(self.size, int):
             return self.size
         if engine == "sequential":
             return max(1, min(64, cohort // 16))
+        if rows > 1:
+            return min(rows, cohort)
         enough = max(_CLIENTS, math.ceil(_PASSES / passes))
         return max(min(enough, -(-cohort // 4)), min(max(256, enough), cohort // 16))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from commands import TINY, Ended, assert_refused, fedray, write
 
 MODULE = """
@@ -152,6 +153,11 @@ CASES = {
     "unknown_host": wrong("head.invalid:6379", sets="actors.backend=ray", address="head.invalid:6379"),
     "absurd_num_cpus": wrong("actors.num_cpus is 100000", "lower actors.num_cpus", sets="actors.backend=ray actors.num_cpus=100000"),
     "both_numbers": wrong("set only one", sets="actors.num_actors=2 actors.clients_per_actor=1"),
+    # the device
+    "no_device": wrong("device is 'gpu'", "'cpu', 'cuda' or 'auto'", "change device", sets="device=gpu"),
+    "gpu_share_without_gpu": wrong("actors.gpus_per_actor is 0.25, but device is cpu", "set device to cuda", sets="actors.gpus_per_actor=0.25"),
+    "gpu_share_of_more_than_one": wrong("actors.gpus_per_actor is 2", "less than or equal to 1", sets="device=auto actors.gpus_per_actor=2"),
+    "fork_with_cuda": wrong("actors.fork is true and device is cuda", "set actors.fork to auto", sets="device=cuda actors.fork=true"),
     # the command line
     "no_argument": wrong("Missing argument 'file'", "fedray run --help", command=("run",)),
     "unknown_command": wrong("'rum'", "'run'", command=("rum",)),
@@ -168,6 +174,13 @@ CASES = {
     "sync_nowhere": wrong("nowhere", "not a run folder", command=("sync", "nowhere")),
     "sync_empty": wrong("empty is not a run folder", command=("sync", "empty")),
 }  # fmt: skip
+
+
+if not torch.cuda.is_available():
+    CASES["no_cuda"] = wrong("device is cuda, but", "torch", "set device to cpu or auto", sets="device=cuda")
+    CASES["no_cuda_for_actors"] = wrong(
+        "device is cuda, but", sets="device=cuda actors.backend=ray actors.gpus_per_actor=0.5"
+    )
 
 
 @pytest.fixture(scope="module")

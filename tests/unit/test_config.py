@@ -278,3 +278,10 @@ def test_auto_blocks_are_at_least_16_where_there_are_clients_enough():
     blocks = Experiment().blocks
     cohorts = np.arange(16, 3000)
     assert min(-(-c // blocks.resolve(c, "sequential", 20)) for c in cohorts.tolist()) >= 16
+
+
+@pytest.mark.parametrize(("cohort", "size", "wanted"), [(100, "auto", 100), (1000, "auto", 128), (1000, 30, 30)])
+def test_blocks_on_a_gpu_fill_a_stack(cohort: int, size, wanted: int):
+    blocks = parse(Experiment, {"blocks": {"size": size}}).blocks
+    assert blocks.resolve(cohort, "vectorised", 100, rows=128) == wanted
+    assert blocks.resolve(cohort, "sequential", 100, rows=128) == blocks.resolve(cohort, "sequential", 100)

@@ -133,6 +133,21 @@ def test_company_changes_no_bit_where_mkl_would(spec: DataSpec, extra: dict) -> 
     alone_as_together(Mlp(hidden=(33,), activation="gelu"), spec, TrainingConfig(batch_size=20, **extra))
 
 
+def test_company_with_short_batches_changes_no_bit_in_units_of_the_target() -> None:
+    """A share of 1/7 is a number where all batches are full, and a tensor where one is not."""
+    spec = DataSpec(features=(6,), task="regression", num_outputs=1, target_scale=13.7)
+    draw = np.random.default_rng(0)
+    data = [
+        Shard(x=draw.normal(size=(n, 6)).astype(np.float32), y=(13.7 * draw.normal(size=n)).astype(np.float32))
+        for n in (14, 10)
+    ]
+    module = build(Mlp(hidden=(8,)), spec, 0)
+    engine = VectorisedEngine(module, make_task(None, spec), TrainingConfig(batch_size=7), 5, largest_shard=14)
+    parameters = torch.cat([p.detach().flatten() for p in module.parameters()])
+    together = engine.train(parameters, data, 1, np.array([0, 1])).delta
+    assert torch.equal(engine.train(parameters, data[:1], 1, np.array([0])).delta[0], together[0])
+
+
 @pytest.mark.parametrize("model", [Cnn1d(channels=(16, 6)), Lstm(hidden=32), Gru(hidden=32)], ids=lambda m: m.name)
 def test_company_changes_no_bit_of_larger_mapped_models(model: ModelConfig) -> None:
     alone_as_together(model, SPEEDS, TrainingConfig(batch_size=20))

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from fedray.config import parse
 from fedray.errors import CapacityError
 from fedray.runtime.limits import Limit
-from fedray.runtime.placement import ACTOR_BYTES, FORKED_ACTOR_BYTES, ActorsConfig, ClusterShape, cannot_fork, place
+from fedray.runtime.placement import (
+    ACTOR_BYTES,
+    CUDA_BYTES,
+    FORKED_ACTOR_BYTES,
+    ActorsConfig,
+    ClusterShape,
+    cannot_fork,
+    place,
+)
 
 P = 1000
 SMALL = ACTOR_BYTES + 8 * 4 * P
@@ -154,3 +162,75 @@ def test_limit_below_what_ray_itself_takes_is_one_sentence():
     shape = ClusterShape(cpus=2, memory_bytes=10**12, nodes=1, limits=(limit("threads", 50),))
     with pytest.raises(CapacityError, match=r"1 client actors? need.*the limit is 50 and not one fits: raise threads$"):
         place(ActorsConfig(num_actors=1), 100, P, shape)
+
+
+def gpus(number: int, cpus: float = 16) -> ClusterShape:
+    return ClusterShape(cpus=cpus, memory_bytes=10**12, nodes=1, gpus=number, here=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "number", "num_actors", "slots", "share"),
+    [
+        ({}, 2, 2, 2, 1.0),
+        ({"gpus_per_actor": 0.25}, 2, 8, 8, 0.25),
+        ({"gpus_per_actor": 0.3}, 2, 6, 6, 0.3),
+        ({"gpus_per_actor": 0.1}, 2, 16, 16, 0.1),
+        ({"num_actors": 3}, 2, 3, 3, 0.5),
+        ({"num_actors": 3}, 1, 3, 3, 0.3333),
+        ({"num_actors": 3}, 8, 3, 3, 1.0),
+        ({"num_actors": 3, "gpus_per_actor": 0.5}, 2, 3, 3, 0.5),
+        ({"clients_per_actor": 50}, 1, 20, 16, 0.05),
+    ],
+)
+def test_actors_share_gpus(settings: dict, number: int, num_actors: int, slots: int, share: float):
+    placement = place(ActorsConfig(**settings), 1000, P, gpus(number), on_gpu=True)
+    assert (placement.num_actors, placement.slots, placement.gpus_per_actor) == (num_actors, slots, share)
+    assert not placement.forked
+    assert placement.actor_bytes > ACTOR_BYTES + CUDA_BYTES
+
+
+@given(st.integers(1, 16), st.integers(1, 3000))
+def test_shares_of_all_actors_fit_whole_gpus(number: int, num_actors: int):
+    """An actor's share is never divided between two."""
+    shape = ClusterShape(cpus=64, memory_bytes=10**15, nodes=1, gpus=number)
+    share = place(ActorsConfig(num_actors=num_actors), 5000, P, shape, on_gpu=True).gpus_per_actor
+    assert 0 < share <= 1
+    assert number * (10_000 // round(share * 10_000)) >= num_actors
+
+
+def test_actors_on_the_processor_ask_for_no_gpu():
+    assert place(ActorsConfig(), 1000, P, gpus(2)).gpus_per_actor == 0
+    assert place(ActorsConfig(), 1000, P, gpus(2)).num_actors == 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "number", "sentence"),
+    [
+        ({}, 0, r"^device is cuda, but the Ray cluster has no GPUs; set device to cpu, or start its nodes with"),
+        (
+            {"num_actors": 5, "gpus_per_actor": 0.5},
+            2,
+            r"^5 client actors with 0\.5 of a GPU each need more than the 2 GPUs of the cluster, where 4 fit; "
+            r"set actors\.gpus_per_actor to at most 0\.3333, or set actors\.num_actors to at most 4, or to null$",
+        ),
+        (
+            {"clients_per_actor": 100, "gpus_per_actor": 1},
+            1,
+            r"more than the 1 GPU of the cluster, where 1 fit.*actors\.clients_per_actor to at least 1000",
+        ),
+        ({"num_actors": 2, "fork": True}, 1, r"cannot be forked here: CUDA does not work in a forked process; set"),
+    ],
+)
+def test_gpus_that_do_not_suffice_are_one_sentence(settings: dict, number: int, sentence: str):
+    with pytest.raises(CapacityError, match=sentence):
+        place(ActorsConfig(**settings), 1000, P, gpus(number), on_gpu=True)
+
+
+def test_many_actors_on_a_gpu_are_not_forked():
+    assert not place(ActorsConfig(num_actors=90), 1000, P, gpus(1, cpus=2), on_gpu=True).forked
+    assert place(ActorsConfig(num_actors=90), 1000, P, gpus(1, cpus=2)).forked
+
+
+def test_shares_of_a_gpu_read_well():
+    text = str(place(ActorsConfig(num_actors=4, gpus_per_actor=0.25), 10, P, gpus(1), on_gpu=True))
+    assert text == "4 client actors, 4 at a time, about 7.2 GB, 0.25 of a GPU each"
