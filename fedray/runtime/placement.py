@@ -46,9 +46,9 @@ class ActorsConfig(Config):
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     """Processors of a Ray that is started here; null: all."""
     fork: bool | Literal["auto"] = "auto"
-    """Fork actors from a preloaded process, which takes an eighth of the memory; auto: where there are more than two
-    for each processor, on a Ray of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray
-    at the same paths; false: never."""
+    """Fork actors from a preloaded process, which takes an eighth of the memory; auto: where there are several, on a Ray
+    of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray at the same paths; false:
+    never."""
     gpus_per_actor: Annotated[float, Field(ge=1 / _SHARES, le=1)] | None = None
     """Share of a GPU of each client actor, where device is cuda: with 0.25 four of them share one, its memory included;
     null: a whole one for each, or where the number of actors is set, what lets all of them run."""
@@ -131,7 +131,7 @@ def place(
     slots = max(1, int(cluster.cpus))
     fixed_bytes = VECTORS_PER_ACTOR * 4 * num_parameters + (CUDA_BYTES if on_gpu else 0)
     num_actors = _wanted(config, num_clients, cluster, ACTOR_BYTES + fixed_bytes, on_gpu)
-    forked = _forks(config, num_actors, slots, cluster, on_gpu)
+    forked = _forks(config, num_actors, cluster, on_gpu)
     actor_bytes = (FORKED_ACTOR_BYTES if forked else ACTOR_BYTES) + fixed_bytes
     gpus_per_actor = _gpu_share(config, num_actors, num_clients, cluster) if on_gpu else 0.0
     _check_memory(config, num_actors, actor_bytes, num_clients, cluster)
@@ -204,7 +204,7 @@ def _gpu_share(config: ActorsConfig, num_actors: int, num_clients: int, cluster:
     return share
 
 
-def _forks(config: ActorsConfig, num_actors: int, slots: int, cluster: ClusterShape, on_gpu: bool) -> bool:
+def _forks(config: ActorsConfig, num_actors: int, cluster: ClusterShape, on_gpu: bool) -> bool:
     """Whether actors are forked.
 
     Raises:
@@ -214,7 +214,7 @@ def _forks(config: ActorsConfig, num_actors: int, slots: int, cluster: ClusterSh
     if config.fork is True and reason is not None:
         raise CapacityError(f"actors.fork is true, but actors cannot be forked here: {reason}; set actors.fork to auto")
     if config.fork == "auto":
-        return reason is None and cluster.here and num_actors > 2 * slots
+        return reason is None and cluster.here and num_actors > 1
     return config.fork
 
 

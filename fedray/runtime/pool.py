@@ -51,7 +51,8 @@ class Pool:
         self._actor_class: Any = ray.remote(max_restarts=0, **options)(ClientActor)
         self.deaths = 0
         self.chaos = ChaosActors()
-        self._looked = not placement.forked
+        many = placement.num_actors > 2 * placement.slots  # a few fit the memory also where they are not forked
+        self._looked = not (placement.forked and many)
         self._places: list[Place | None] = [None] * placement.num_actors
         self._ages = [0] * placement.num_actors
         self._node = ray.get_runtime_context().get_node_id()
