@@ -99,7 +99,7 @@ def _connect(config: ActorsConfig) -> None:
     try:
         with quick_setup(), _inherited(_ENVIRONMENT):
             ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # Ray's own are often no more than that
         ray.shutdown()
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _unreachable(address, f"{cause}; where it asks for a token, set RAY_AUTH_MODE=token") from None

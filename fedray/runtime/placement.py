@@ -46,9 +46,9 @@ class ActorsConfig(Config):
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     """Processors of a Ray that is started here; null: all."""
     fork: bool | Literal["auto"] = "auto"
-    """Fork actors from a preloaded process, which takes an eighth of the memory; auto: where there are several, on a Ray
-    of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray at the same paths; false:
-    never."""
+    """Fork actors from a preloaded process, which takes an eighth of the memory; auto: where there are several, on a
+    Ray of this Linux machine alone; true: also on a cluster whose nodes have Python and fedray at the same paths;
+    false: never."""
     gpus_per_actor: Annotated[float, Field(ge=1 / _SHARES, le=1)] | None = None
     """Share of a GPU of each client actor, where device is cuda: with 0.25 four of them share one, its memory included;
     null: a whole one for each, or where the number of actors is set, what lets all of them run."""
