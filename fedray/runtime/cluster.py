@@ -133,6 +133,11 @@ def _check_answers(address: str) -> None:
 
 
 def _unreachable(address: str, reason: str) -> ClusterError:
+    if address == "local":
+        return ClusterError(
+            f"Ray did not start on this machine ({reason.rstrip('.')}); wait until the machine is less busy, or set "
+            "actors.address to a cluster that runs"
+        )
     return ClusterError(
         f"no Ray cluster answers at {address} ({reason.rstrip('.')}); start one with `ray start --head`, or leave "
         "actors.address and RAY_ADDRESS unset to start Ray here"
