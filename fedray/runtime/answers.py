@@ -24,6 +24,10 @@ class ActorDied(FedrayError):
     """The actor that had a call died before it answered, or its answer was lost with its node."""
 
 
+class NoAnswer(ActorDied):
+    """The actor may live, but does not answer."""
+
+
 class AnswerLost(FedrayError):
     """The actor lives, but what it answered is gone."""
 
@@ -41,6 +45,10 @@ class Place:
     pid: int
 
 
+ANSWER_S = 120.0
+"""How long a result may take that is there already and lies on another node, or that takes no time to make."""
+
+
 def pack(value: Any) -> bytes:
     """A small argument or result as one piece of bytes: Ray takes half a millisecond for some objects with arrays."""
     return pickle.dumps(value, protocol=5)
@@ -51,21 +59,22 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)  # noqa: S301
 
 
-def get(ref: Ref, timeout_s: float | None = None) -> Any:
+def get(ref: Ref, timeout_s: float = ANSWER_S) -> Any:
     """A result, unpacked where it was packed, with fedray's own errors as themselves.
 
     Args:
         ref: Of the result.
-        timeout_s: How long to wait for it; None where it is there already, or its actor has a limit of its own.
+        timeout_s: How long to wait for it.
 
     Raises:
-        ActorDied: There is none, or not in time.
+        ActorDied: There is none.
+        NoAnswer: There is none in time.
         FedrayError: The call raised it.
     """
     try:
         answer = ray.get(ref, timeout=timeout_s)
     except GetTimeoutError:
-        raise ActorDied(f"it did not answer in {timeout_s:.0f} s") from None
+        raise NoAnswer(f"it did not answer in {timeout_s:.0f} s") from None
     except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
         raise ActorDied(reason(error)) from error
     except RayTaskError as error:

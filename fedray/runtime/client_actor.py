@@ -13,6 +13,7 @@ import ray
 from fedray.client.host import Host, Work
 from fedray.messages import Block, Fault, Floats
 from fedray.runtime.answers import AnswerLost, Place, pack, unpack
+from fedray.runtime.chaos import strike_here
 from fedray.simulation.faults.kinds import DELAYS, LOSSES, PROCESS
 
 _PIECE = 64 * 2**20
@@ -96,9 +97,7 @@ class _Strikes:
                 raise AnswerLost(f"planned: the answer with block {fault.block} is lost")
 
     def _strike(self, fault: Fault) -> None:
-        ray.get(self._chaos.strike.remote(fault, os.getpid()))
-        if fault.kind == "kill":
-            threading.Event().wait()  # the signal is on its way
+        strike_here(self._chaos, fault)
 
     def _exhaust(self, fault: Fault) -> None:
         """Takes real memory. Who is not killed for it, or is refused more, ends as the system's own killer ends it."""

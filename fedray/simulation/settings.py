@@ -67,6 +67,10 @@ class FailureConfig(Config):
     """How often a block is trained again after the actor that had it died."""
     driver_restarts: Annotated[int, Field(ge=0)] = 3
     """How often a driver that died is started again without a further round; it goes on from the last checkpoint."""
+    driver_silence_s: Annotated[float, Field(gt=0)] | None = 120.0
+    """Seconds without a sign of life after which the driver counts as dead: its process is killed, and started again as
+    one that died. An answer is such a sign, ten times a second; so is computing, where that keeps it from answering.
+    null: never."""
     quarantine_after: Annotated[int, Field(ge=2)] | None = None
     """So many actors die in one round while they train one client by itself: it is not trained any more, in this round
     and all later ones; null: the run ends when retries are used up."""
