@@ -22,7 +22,7 @@ from fedray.experiment import Experiment
 from fedray.files import disk_errors, write_json
 from fedray.report.result import Result
 from fedray.runtime.placement import place
-from fedray.simulation import stores
+from fedray.simulation import storage
 from fedray.simulation.backend import SerialBackend
 from fedray.simulation.plan import Plan
 from fedray.simulation.run import execute
@@ -100,7 +100,7 @@ def _run(experiment: Experiment, folder: RunFolder | None, on_event: OnEvent | N
     tell = on_event or _ignore
     data = experiments.build_data(experiment)
     plan = experiments.build_plan(experiment, data)
-    stores.check(experiment.checkpoint.uri)
+    storage.check(experiment.checkpoint.uri, experiment.checkpoint.timeout_s)
     with _backend(experiment, plan, data, tell) as start, _stop_on_signals(tell) as stop:
         records = folder or _new_folder(experiment)
         with records.lock():

@@ -36,6 +36,9 @@ class CheckpointConfig(Config):
     uri: str | None = None
     """Where they are kept: an fsspec URI, file:///mnt/x or s3://bucket/prefix, below which each run has a folder of its
     own; null: in the run folder. Credentials are what the file system finds in the environment."""
+    timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """How long the storage behind uri may take for one answer, a file written or read; then the checkpoint cannot be
+    saved, and nothing more is asked of the storage until it has answered."""
     on_error: Literal["warn", "abort"] = "warn"
     """A checkpoint cannot be saved: go on with the older one and try again when the next is due, or end the run."""
 
