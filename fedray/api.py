@@ -37,6 +37,8 @@ OnEvent = Callable[[Event], None]
 _MAY_CHANGE = ("rounds", "actors", "tracking", "checkpoint", "failures", "baselines")
 """Settings that a resumed run may change: none of them alters a round that is done."""
 _POLL_S = 0.1
+_GIT_S = 5.0
+"""How long git may take to name the commit."""
 _PACKAGES = ("fedray", "ray", "torch", "numpy", "mlflow", "pydantic", "pyarrow", "scikit-learn")
 
 
@@ -284,5 +286,8 @@ def _git_commit() -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=_GIT_S)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return None
     return found.stdout.strip() or None

@@ -241,9 +241,13 @@ class Simulation:
             with self._clock("record"):
                 self._settle()
         with self._clock("checkpoint"):
-            is_due = time.monotonic() - self._saved_at >= self.plan.checkpoint.every_s
-            if is_due and self._recorded.round > self._saved_round:
+            if self._recorded.round > self._saved_round and self._is_due():
                 self._save()
+
+    def _is_due(self) -> bool:
+        """Whether to save now; a storage that is slower than the time between two checkpoints is not waited for."""
+        every_s = self.plan.checkpoint.every_s
+        return time.monotonic() - self._saved_at >= every_s and (every_s == 0 or not self._saving.is_busy)
 
     def _settle_last(self) -> None:
         """Waits for the last round's evaluation, which is part of that round: no other comes."""

@@ -30,7 +30,7 @@ class CheckpointConfig(Config):
     """When the server state is saved. Rounds after the last checkpoint are computed again, to the same bits."""
 
     every_s: Annotated[float, Field(ge=0)] = 10.0
-    """Least wall time between two checkpoints in seconds; 0 saves every round."""
+    """Least wall time between two checkpoints in seconds; 0 saves every round, however long that takes."""
     keep: Annotated[int, Field(ge=1)] = 2
     """How many checkpoints are kept."""
     uri: str | None = None
