@@ -12,8 +12,8 @@ demo: $(STAMP)  ## Train 1,000 simulated machines on Ray
 test: $(STAMP)  ## All tests
 	$(BIN)/pytest
 
-test-unit: $(STAMP)  ## The fast tests, without Ray
-	$(BIN)/pytest tests/unit
+test-unit: $(STAMP)  ## The fast tests, without Ray, on two processors
+	$(BIN)/pytest tests/unit -n 2 --dist worksteal
 
 check: $(STAMP)  ## Lint, format and types
 	$(BIN)/ruff check .

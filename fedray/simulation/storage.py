@@ -4,7 +4,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fedray.errors import ConfigError, FedrayError, RunFolderError
 from fedray.simulation.stores import Store, open_store
@@ -30,7 +30,7 @@ class LimitedStore:
 
     def __init__(self, open: Callable[[], Store], uri: str, timeout_s: float) -> None:
         self._uri, self._timeout_s = uri, timeout_s
-        self._late: Future[object] | None = None
+        self._late: Future[Any] | None = None
         self._store = self._in_time(open)
         self.tears = self._store.tears
 
