@@ -1,35 +1,26 @@
-"""Results of calls, and what it means when there is none."""
+"""Results of calls, and waiting for them, whichever way they come."""
 
-import pickle
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    GetTimeoutError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayActorError,
-    RayError,
-    RaySystemError,
-    RayTaskError,
-)
+from ray.exceptions import GetTimeoutError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
-from fedray.errors import ClusterError, FedrayError
+from fedray.runtime.frames import unpack
+from fedray.runtime.lane import LaneRef, take_what_came
+from fedray.runtime.lost import ActorDied, NoAnswer, explained, reason
 
-Ref = ray.ObjectRef[Any]
+RayRef = ray.ObjectRef[Any]
+Ref = RayRef | LaneRef
 
-
-class ActorDied(FedrayError):
-    """The actor that had a call died before it answered, or its answer was lost with its node."""
-
-
-class NoAnswer(ActorDied):
-    """The actor may live, but does not answer."""
-
-
-class AnswerLost(FedrayError):
-    """The actor lives, but what it answered is gone."""
+ANSWER_S = 120.0
+"""How long a result may take that is there already and lies on another node, or that takes no time to make."""
+_TURN_S = 0.002
+"""How long lanes are watched before Ray is asked, where answers may come by both."""
+_CAUSE_S = 10.0
+"""How long Ray may take to say why a process is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +30,12 @@ class Place:
     Attributes:
         node: Ray's id of the node.
         pid: Process id on that node.
+        lane: The name under which it waits for the driver's lane, or "".
     """
 
     node: str
     pid: int
-
-
-ANSWER_S = 120.0
-"""How long a result may take that is there already and lies on another node, or that takes no time to make."""
-
-
-def pack(value: Any) -> bytes:
-    """A small argument or result as one piece of bytes: Ray takes half a millisecond for some objects with arrays."""
-    return pickle.dumps(value, protocol=5)
-
-
-def unpack(packed: bytes) -> Any:
-    """What was packed, by another process of this run."""
-    return pickle.loads(packed)  # noqa: S301
+    lane: str = ""
 
 
 def get(ref: Ref, timeout_s: float = ANSWER_S) -> Any:
@@ -72,7 +51,9 @@ def get(ref: Ref, timeout_s: float = ANSWER_S) -> Any:
         FedrayError: The call raised it.
     """
     try:
-        answer = ray.get(ref, timeout=timeout_s)
+        answer = _by_lane(ref, timeout_s) if isinstance(ref, LaneRef) else ray.get(ref, timeout=timeout_s)
+        if isinstance(answer, RayTaskError):  # Ray raises it, a lane delivers it
+            raise answer.as_instanceof_cause()
     except GetTimeoutError:
         raise NoAnswer(f"it did not answer in {timeout_s:.0f} s") from None
     except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
@@ -82,18 +63,33 @@ def get(ref: Ref, timeout_s: float = ANSWER_S) -> Any:
     return unpack(answer) if isinstance(answer, bytes) else answer
 
 
-def explained(error: RayTaskError) -> Exception:
-    """Fedray's own error, raised in another process; or a sentence where a user's code is not found there."""
-    if isinstance(error.cause, RaySystemError) and "No module named" in str(error.cause):
-        line = next(line for line in str(error.cause).splitlines() if "No module named" in line)
-        return ClusterError(
-            f"an actor cannot import what the experiment needs ({line.strip()}); start fedray in the folder that holds "
-            "it, or install it on every node"
-        )
-    return error.cause if isinstance(error.cause, FedrayError) else error
+def _by_lane(ref: LaneRef, timeout_s: float) -> Any:
+    if not wait([ref], timeout_s):
+        raise GetTimeoutError
+    if ref.packed is not None:
+        return unpack(ref.packed)
+    if ref.lane.served is not None:
+        ray.get(ref.lane.served, timeout=_CAUSE_S)  # raises: Ray knows why the actor is gone
+    raise ActorDied("its process closed the lane to the driver")
 
 
-def reason(error: RayError) -> str:
-    """Why an actor died, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if "creation task" in lines[0] else lines[0]
+def wait(refs: Sequence[Ref], timeout_s: float) -> Sequence[Ref]:
+    """Those results that are there, or will never be; waits for the first of them.
+
+    Args:
+        refs: Of the results.
+        timeout_s: How long to wait.
+    """
+    by_lane = [ref for ref in refs if isinstance(ref, LaneRef)]
+    by_ray = [ref for ref in refs if not isinstance(ref, LaneRef)]
+    if not by_lane:
+        return list(ray.wait(by_ray, num_returns=1, timeout=timeout_s, fetch_local=False)[0])
+    until = time.monotonic() + timeout_s
+    done, left_s = [ref for ref in by_lane if ref.is_done], 0.0
+    while not done and left_s >= 0:
+        left_s = until - time.monotonic()
+        take_what_came({ref.lane for ref in by_lane}, max(0.0, min(left_s, _TURN_S if by_ray else left_s)))
+        done = [ref for ref in by_lane if ref.is_done]
+        if by_ray and (found := ray.wait(by_ray, num_returns=1, timeout=0, fetch_local=False)[0]):
+            return [*found, *done]
+    return done

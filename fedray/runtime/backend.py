@@ -14,11 +14,12 @@ from fedray.client.host import Work
 from fedray.errors import FedrayError, RoundFailed
 from fedray.messages import Block, BlockReport, Floats, Partial
 from fedray.runtime import tree
-from fedray.runtime.answers import ActorDied, NoAnswer, get
+from fedray.runtime.answers import get
 from fedray.runtime.dispatch import Call, Dispatch, Loss
 from fedray.runtime.losses import LONGEST_S, Losses, Seen
+from fedray.runtime.lost import ActorDied, NoAnswer
 from fedray.runtime.pool import Pool
-from fedray.simulation.backend import Answers, CohortResult, OnReport
+from fedray.simulation.backend import Answers, Beside, CohortResult, OnReport, nothing
 from fedray.simulation.blocks import part
 from fedray.simulation.faults.kinds import PROCESS
 from fedray.simulation.settings import FailureConfig
@@ -53,7 +54,9 @@ class RayBackend:
         self._seen = Seen(maxlen=_REMEMBERED)
         self._work_s = 0.0
 
-    def run_cohort(self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport) -> CohortResult:
+    def run_cohort(
+        self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
+    ) -> CohortResult:
         began, deaths = time.perf_counter(), self._pool.deaths
         shared = self._share(parameters)
         put = time.perf_counter()
@@ -63,6 +66,8 @@ class RayBackend:
             self._pool.chaos.start_on(self._pool.nodes())
         cohort = _Cohort(self._dispatch, shared, blocks, calls, on_report, self._num_parameters, losses)
         try:
+            cohort.begin()
+            beside()
             cohort.run()
         except RoundFailed as error:
             raise RoundFailed(error.sentence, losses.events(self._pool.chaos.strikes())) from None
@@ -178,12 +183,17 @@ class _Cohort:
         self._holding: dict[int, None] = {}
         """Actors that hold sums which were not collected yet, in order."""
 
+    def begin(self) -> None:
+        """Has actors begin to train."""
+        self._began = time.perf_counter()
+        self._hand_out(self.calls)
+        self.dispatch.assign()
+
     def run(self) -> None:
-        """Trains, collects, and trains again what was lost in between."""
-        pending, losses = list(self.calls), 0
-        while pending:
-            began = time.perf_counter()
-            self._train(pending)
+        """Has all trained, collects, and has trained again what was lost in between."""
+        losses = 0
+        while self._training:
+            self.dispatch.run(lambda: not self._training, self._collect)
             trained = time.perf_counter()
             self.dispatch.run(lambda: not self.dispatch.loose)
             safe = set(self.total.partial().blocks)
@@ -194,13 +204,14 @@ class _Cohort:
                     f"{len(pending)} blocks were lost with their actors {losses} times in one round; "
                     "look for what kills the actors, or raise failures.retries"
                 )
-            self.train_s += trained - began
-            self.aggregate_s += time.perf_counter() - trained
+            self._hand_out(pending)
+            now = time.perf_counter()
+            self.train_s, self.aggregate_s = self.train_s + trained - self._began, self.aggregate_s + now - trained
+            self._began = now
 
-    def _train(self, pending: Sequence[tuple[Block, ...]]) -> None:
+    def _hand_out(self, pending: Sequence[tuple[Block, ...]]) -> None:
         self._training = {unit.index for units in pending for unit in units}
         self.dispatch.urgent.extend(self._call(units) for units in pending)
-        self.dispatch.run(lambda: not self._training, self._collect)
 
     def _call(self, units: tuple[Block, ...]) -> Call:
         struck = any(_is_struck(unit) for unit in units)
@@ -211,7 +222,7 @@ class _Cohort:
             on_lost=lambda loss: self._lose(units, loss),
             limit_s=self.losses.limit_s(units),
             actor=self.losses.own_actor(units),
-            is_small=not struck and not isinstance(self.shared, ray.ObjectRef),
+            is_small=not struck and self._is_small,
         )
 
     def _args(self, units: tuple[Block, ...], actor: int, struck: bool) -> tuple[Any, ...]:
@@ -219,9 +230,15 @@ class _Cohort:
         place = self.pool.place(actor)
         return (*args, [self.pool.chaos.on(place.node)]) if struck and place is not None else args
 
+    @property
+    def _is_small(self) -> bool:
+        """Whether parameters and sums travel with the calls."""
+        return not isinstance(self.shared, ray.ObjectRef)
+
     def _hands_over(self, actor: int) -> bool:
         """Whether this seems the last call for its actor, and its sum goes to the driver anyway."""
-        last = len(self.dispatch.urgent) <= self.dispatch.num_free and tree.is_flat(self.pool.nodes())
+        last = self.pool.placement.own_actor or len(self.dispatch.urgent) <= self.dispatch.num_free
+        last = last and tree.is_flat(self.pool.nodes(), small=self._is_small)
         if last:
             self._holding.pop(actor, None)
         else:
@@ -262,9 +279,11 @@ class _Cohort:
         if not self._holding:
             return
         asked = {actor: self.pool.current(actor) for actor in self._holding}
-        leaves = {actor: self.pool.submit(actor, "collect", self.round) for actor in self._holding}
+        nodes, small = self.pool.nodes(), self._is_small
+        submit = self.pool.submit_small if tree.is_flat(nodes, small=small) and small else self.pool.submit
+        leaves = {actor: submit(actor, "collect", self.round) for actor in self._holding}
         self._holding.clear()
-        for merged in tree.merge(self.pool, leaves, self.pool.nodes()):
+        for merged in tree.merge(self.pool, leaves, nodes, small=small):
             self.dispatch.loose[merged.ref] = lambda limit_s, merged=merged: self._include(merged, asked, limit_s)
 
     def _include(self, merged: tree.Sum, asked: Mapping[int, int], limit_s: float) -> None:

@@ -14,7 +14,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedray.messages import Fault
-from fedray.runtime.answers import ActorDied, Ref, get
+from fedray.runtime.answers import Ref, get
+from fedray.runtime.lost import ActorDied
 
 _TURN_S = 0.05
 """A process that is slowed down runs and stands still in turns of about this length."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +12,14 @@ import numpy as np
 import ray
 
 from fedray.client.host import Host, Work
+from fedray.client.workload import Workload
+from fedray.data.base import FederatedData
 from fedray.messages import Block, Fault, Floats
-from fedray.runtime.answers import AnswerLost, Place, pack, unpack
+from fedray.runtime.answers import Place
 from fedray.runtime.chaos import strike_here
+from fedray.runtime.frames import pack, unpack
+from fedray.runtime.lane_end import LaneEnd
+from fedray.runtime.lost import AnswerLost
 from fedray.simulation.faults.kinds import DELAYS, LOSSES, PROCESS
 
 _PIECE = 64 * 2**20
@@ -23,13 +29,26 @@ _PIECE = 64 * 2**20
 class ClientActor(Host):
     """A host whose methods can be called with all arguments in one piece of bytes; `pool.py` makes actors of it."""
 
+    def __init__(self, workload: Workload, data: FederatedData) -> None:
+        super().__init__(workload, data)
+        if sys.platform == "linux":  # who trains does not push aside who wakes it, and has others to wake
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
     def place(self) -> Place:
         """Where it is, once it can work."""
-        return Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
+        self._lane = LaneEnd()
+        return Place(node=ray.get_runtime_context().get_node_id(), pid=os.getpid(), lane=self._lane.name)
+
+    def serve_lane(self) -> None:
+        """Answers calls of `Host` that come by the lane, until the driver has another for this actor."""
+        self._lane.serve(self._answer)
 
     def call(self, method: str, packed: bytes) -> bytes:
         """Calls a method of `Host` with packed arguments, and packs its answer."""
-        return pack(getattr(self, method)(*unpack(packed)))
+        return pack(self._answer(method, unpack(packed)))
+
+    def _answer(self, method: str, args: tuple[Any, ...]) -> Any:
+        return getattr(self, method)(*args)
 
     def train_struck(
         self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, chaos: Sequence[Any] = ()

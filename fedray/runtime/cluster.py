@@ -19,10 +19,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedray.data.base import FederatedData
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import Ref, explained, reason
+from fedray.runtime.answers import Ref
 from fedray.runtime.driver import Driver
 from fedray.runtime.forking.offer import quick_setup
 from fedray.runtime.limits import limits_here, raise_open_files
+from fedray.runtime.lost import explained, reason
 from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
 from fedray.runtime.pulse import Pulse, Silent
 from fedray.simulation.faults.event import FaultEvent

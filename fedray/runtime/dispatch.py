@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import ray
-
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import ANSWER_S, ActorDied, AnswerLost, Ref, get
+from fedray.runtime.answers import ANSWER_S, Ref, get, wait
+from fedray.runtime.lost import ActorDied, AnswerLost
 from fedray.runtime.pool import Pool
 
 _POLL_S = 0.2
@@ -172,8 +171,7 @@ class Dispatch:
         refs = [*heads, *self.loose, *self._starts]
         if not refs:
             return
-        done, _ = ray.wait(refs, num_returns=1, timeout=_POLL_S, fetch_local=False)
-        for ref in done:
+        for ref in wait(refs, _POLL_S):
             self._heard_at = time.monotonic()
             if ref in heads:
                 self._take(heads[ref])

@@ -9,8 +9,9 @@ from fedray.data.base import FederatedData
 from fedray.errors import ClusterError
 from fedray.models.base import Layout
 from fedray.models.table import build
-from fedray.runtime.answers import ActorDied, Ref, get
+from fedray.runtime.answers import RayRef, get
 from fedray.runtime.backend import RayBackend
+from fedray.runtime.lost import ActorDied
 from fedray.runtime.placement import Placement
 from fedray.runtime.pool import Pool
 from fedray.runtime.run_faults import RunFaults
@@ -36,7 +37,7 @@ class Driver:
         self._folder = RunFolder(Path(folder))
         self._watch = Watch()
 
-    def run(self, data_ref: list[Ref]) -> None:
+    def run(self, data_ref: list[RayRef]) -> None:
         """The whole run.
 
         Args:
@@ -70,7 +71,7 @@ class Driver:
             inject=faults.carry_out,
         )
 
-    def _fetch(self, ref: Ref) -> FederatedData:
+    def _fetch(self, ref: RayRef) -> FederatedData:
         try:
             return get(ref, self._start_timeout_s)
         except ActorDied as error:

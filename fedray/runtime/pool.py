@@ -5,11 +5,13 @@ from typing import Any
 import ray
 
 from fedray.client.workload import Workload
-from fedray.runtime.answers import Place, Ref, pack
+from fedray.runtime.answers import Place, Ref
 from fedray.runtime.chaos import ChaosActors
 from fedray.runtime.client_actor import ClientActor
 from fedray.runtime.forking.offer import check_forked
 from fedray.runtime.forking.offer import runtime_env as forked_env
+from fedray.runtime.frames import pack
+from fedray.runtime.lane import Lane
 from fedray.runtime.placement import Placement
 from fedray.runtime.starting import start
 from fedray.simulation.watch import Watch
@@ -50,6 +52,8 @@ class Pool:
         self._looked = not placement.forked
         self._places: list[Place | None] = [None] * placement.num_actors
         self._ages = [0] * placement.num_actors
+        self._node = ray.get_runtime_context().get_node_id()
+        self._lanes: dict[int, Lane] = {}
         self._actors: list[Any] = start(
             self._create,
             placement.num_actors,
@@ -68,16 +72,22 @@ class Pool:
             CapacityError: It should have been forked, and was not.
         """
         self._places[actor] = place
+        if place.lane and place.node == self._node:
+            self._lanes[actor] = Lane(place.lane, lambda: self._actors[actor].serve_lane.remote())
         if not self._looked:
             self._looked = True
             check_forked(place.pid)
 
     def submit(self, actor: int, method: str, *args: Any) -> Ref:
         """Sends a call to one actor; it answers in the order of its calls."""
+        if actor in self._lanes:
+            self._lanes[actor].leave()
         return getattr(self._actors[actor], method).remote(*args)
 
     def submit_small(self, actor: int, method: str, *args: Any) -> Ref:
         """Sends a call whose arguments and answer are small and hold no references: as `submit`, but sooner."""
+        if actor in self._lanes:
+            return self._lanes[actor].call(method, args)
         return self._actors[actor].call.remote(method, pack(args))
 
     def replace(self, actor: int, cause: str) -> Ref:
@@ -94,6 +104,8 @@ class Pool:
         """Another attempt to start an actor."""
         self._places[actor] = None
         self._ages[actor] += 1
+        if actor in self._lanes:
+            self._lanes.pop(actor).close()
         ray.kill(self._actors[actor])  # it may only have been out of reach
         self._actors[actor] = self._create()
         return self._actors[actor].place.remote()
@@ -143,5 +155,7 @@ class Pool:
         """Ends all actors."""
         for actor in self._actors:
             ray.kill(actor)
+        for lane in self._lanes.values():
+            lane.close()
         self._actors = []
         self.chaos.close()

@@ -7,7 +7,8 @@ from typing import Any
 import psutil
 import ray
 
-from fedray.runtime.answers import ActorDied, Ref
+from fedray.runtime.answers import RayRef
+from fedray.runtime.lost import ActorDied
 
 _LOOK_S = 0.1
 _LONGEST_LOOK_S = 1.0
@@ -46,7 +47,7 @@ class Pulse:
             self._process = process if process.name().startswith("ray::") else None
         self._sign()
 
-    def wait(self, ref: Ref) -> Any:
+    def wait(self, ref: RayRef) -> Any:
         """An answer of the actor, waited for as long as there are signs of life.
 
         Raises:

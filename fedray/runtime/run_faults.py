@@ -10,8 +10,9 @@ import psutil
 import ray
 
 from fedray.messages import Fault
-from fedray.runtime.answers import ActorDied, Place, get
+from fedray.runtime.answers import Place, get
 from fedray.runtime.chaos import ChaosActors, strike_here
+from fedray.runtime.lost import ActorDied
 from fedray.simulation.faults.event import FaultEvent, Note
 from fedray.simulation.watch import Watch
 

@@ -9,8 +9,9 @@ from typing import Any
 import ray
 
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import ActorDied, Place, Ref, get
+from fedray.runtime.answers import Place, Ref, get
 from fedray.runtime.forking.offer import logs_folder
+from fedray.runtime.lost import ActorDied
 from fedray.simulation.watch import Watch
 
 _AT_ONCE = 16

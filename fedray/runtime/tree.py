@@ -24,22 +24,30 @@ class Sum:
     leaves: dict[int, Ref]
 
 
-def is_flat(nodes: Sequence[str]) -> bool:
-    """Whether all actors, on these nodes, send their sums to the driver themselves."""
-    return len(nodes) <= _FAN_IN and len(set(nodes)) == 1
+def is_flat(nodes: Sequence[str], *, small: bool) -> bool:
+    """Whether all actors send their sums to the driver themselves.
+
+    Args:
+        nodes: Where the actors are.
+        small: Whether the sums are: then adding one takes no longer than asking another actor to.
+    """
+    return (small or len(nodes) <= _FAN_IN) and len(set(nodes)) == 1
 
 
-def merge(pool: Pool, leaves: Mapping[int, Ref], nodes: Sequence[str]) -> list[Sum]:
-    """Has actors add sums, without waiting for any of them.
+def merge(pool: Pool, leaves: Mapping[int, Ref], nodes: Sequence[str], *, small: bool) -> list[Sum]:
+    """Has actors add sums, without waiting for any of them; none where all actors send theirs to the driver.
 
     Args:
         pool: The actors.
         leaves: The sum of each actor, by its position.
         nodes: The node of each actor of the pool.
+        small: Whether the sums are.
 
     Returns:
-        At most eight sums for the driver to add; where there are several nodes, none of them sends more than one.
+        The sums for the driver to add: at most eight where they are not small, and one from each of several nodes.
     """
+    if is_flat(nodes, small=small):
+        return [Sum(ref, {actor: ref}) for actor, ref in leaves.items()]
     by_node: dict[str, list[Sum]] = {}
     for actor, ref in leaves.items():
         by_node.setdefault(nodes[actor], []).append(Sum(ref, {actor: ref}))

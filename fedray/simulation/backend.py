@@ -1,5 +1,6 @@
 """How clients are run: the protocol, and the serial backend that every other backend equals bit for bit."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,7 +17,12 @@ from fedray.simulation.settings import FailureConfig
 from fedray.simulation.watch import Watch
 
 OnReport = Callable[[BlockReport], None]
+Beside = Callable[[], None]
 _FAILURES = FailureConfig()
+
+
+def nothing() -> None:
+    """What there is to do beside the training, where there is nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +68,16 @@ class Answers(Protocol):
 class Backend(Protocol):
     """Runs clients somewhere. Where, and how many at once, never changes a result."""
 
-    def run_cohort(self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport) -> CohortResult:
+    def run_cohort(
+        self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
+    ) -> CohortResult:
         """Trains all blocks and sums their updates.
 
         Args:
             parameters: The round's parameters, shape (P,).
             blocks: The cohort, with the faults that are planned for it.
             on_report: Told of each block when it is done.
+            beside: Called once, when hosts have begun to train; where they are in this process, before they do.
 
         Raises:
             RoundFailed: Too much was lost, by the failure policy.
@@ -115,7 +124,12 @@ class SerialBackend:
         self._watch, self._threads, self._failures = watch, torch.get_num_threads(), failures
         self._host = Host(workload, data)
 
-    def run_cohort(self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport) -> CohortResult:
+    def run_cohort(
+        self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
+    ) -> CohortResult:
+        began = time.perf_counter()
+        beside()
+        beside_s = time.perf_counter() - began
         cohort = SerialCohort(self._host, parameters, blocks, on_report, self._failures)
         with torch.random.fork_rng(devices=[]):
             while not cohort.is_done:
@@ -125,7 +139,7 @@ class SerialBackend:
         return CohortResult(
             partial=partial,
             reports=cohort.reports,
-            seconds={"train": sum(report.seconds for report in cohort.reports)},
+            seconds={"record": beside_s, "train": sum(report.seconds for report in cohort.reports)},
             num_bytes={"put": parameters.nbytes, "aggregate": partial.total.nbytes},
             attempts=cohort.attempts,
             dropped=cohort.dropped,

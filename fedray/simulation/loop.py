@@ -14,7 +14,7 @@ import torch
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
-from fedray.messages import BlockReport, Fault, Partial
+from fedray.messages import BlockReport, Fault, Ints, Partial
 from fedray.models.base import Layout
 from fedray.models.memory import resident_bytes
 from fedray.models.table import build
@@ -109,6 +109,7 @@ class Simulation:
         self._seconds: Seconds = {}
         self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
         self._trained: _Trained | None = None
+        self._chosen: tuple[int, Ints] | None = None
         self._saved_at = time.monotonic()
 
     def start(self) -> ServerState:
@@ -133,7 +134,7 @@ class Simulation:
             ClientError: A client gave no usable update, and the settings say to end the run.
             RoundFailed: A round lost too much, and the settings say to end the run.
         """
-        self._recorded, self._saved_round, self._ended = state, state.round, time.perf_counter()
+        self._recorded, self._ended = state, time.perf_counter()
         with ThreadPoolExecutor(1, "fedray-digest") as self._digests, ThreadPoolExecutor(1, "fedray-save") as saver:
             self._saving = Saving(saver)
             try:
@@ -152,7 +153,7 @@ class Simulation:
         """One round: state in, state out."""
         plan, round = self.plan, state.round + 1
         with self._clock("sample"):  # 1. choose the cohort
-            cohort = choose(plan.cohort, self.sizes, plan.workload.seed, round)
+            cohort = self._choose(round)
         with self._clock("schedule"):  # 2. cut it into blocks
             absent = quarantine.absent(self._quarantined, cohort)
             active = np.setdiff1d(cohort, list(absent)) if absent else cohort
@@ -167,7 +168,7 @@ class Simulation:
             self._quarantined |= quarantine.of_round(result.dropped)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             state = self._step(state, result.partial)
-            fingerprint = self._digests.submit(digest, state)
+            fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
             evaluating = self.evaluations.begin(state)
         self._trained = _Trained(
@@ -179,9 +180,22 @@ class Simulation:
             faults=_at("after", planned.others),
             seconds=self._end_round(),
         )
-        if self._trained.ready:
-            self._settle_clocked()
         return state
+
+    def _choose(self, round: int) -> Ints:
+        """The cohort of a round; the next one is chosen while hosts train."""
+        chosen, self._chosen = self._chosen, None
+        if chosen is not None and chosen[0] == round:
+            return chosen[1]
+        return choose(self.plan.cohort, self.sizes, self.plan.workload.seed, round)
+
+    def _digest(self, state: ServerState) -> Future[str]:
+        """The digest; that of many parameters is made by a thread."""
+        if self.layout.num_parameters >= _LARGE:
+            return self._digests.submit(digest, state)
+        fingerprint = Future[str]()
+        fingerprint.set_result(digest(state))
+        return fingerprint
 
     def _train(self, state: ServerState, planned: RoundFaults, round: int) -> CohortResult:
         """Has the blocks of a round trained, with what is planned to go wrong meanwhile, and records what did.
@@ -200,7 +214,7 @@ class Simulation:
             )
         try:
             count = self._count(round, _at("before", planned.others))
-            result = self.backend.run_cohort(state.parameters, planned.blocks, count)
+            result = self.backend.run_cohort(state.parameters, planned.blocks, count, lambda: self._beside(round))
         except RoundFailed as error:
             self._note(*error.faults)
             raise
@@ -208,6 +222,12 @@ class Simulation:
         self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])  # before: no block came
         self._seconds |= result.seconds
         return result
+
+    def _beside(self, round: int) -> None:
+        """What is done while hosts train: the record of the round before, and the choice of the next cohort."""
+        self._settle_if_ready()
+        if round < self.plan.rounds:
+            self._chosen = (round + 1, self._choose(round + 1))
 
     def _carry_out(self, faults: Sequence[Fault]) -> None:
         """Has faults of the run carried out, each once: a round that is computed again does not have them again."""
@@ -234,20 +254,21 @@ class Simulation:
         return seconds
 
     def _settle_clocked(self) -> None:
-        """Records the round before, on the path of this one, where that was not done beside the training; saves it."""
-        if self._trained is not None:
-            with self._clock("evaluate"):
-                self._trained.evaluating.wait()
-            with self._clock("record"):
-                self._settle()
+        """Records the round before, on the path of this one."""
+        if self._trained is None:
+            return
+        with self._clock("evaluate"):
+            self._trained.evaluating.wait()
+        with self._clock("record"):
+            self._settle()
         with self._clock("checkpoint"):
-            if self._recorded.round > self._saved_round and self._is_due():
-                self._save()
+            self._save_if_due()
 
-    def _is_due(self) -> bool:
-        """Whether to save now; a storage that is slower than the time between two checkpoints is not waited for."""
-        every_s = self.plan.checkpoint.every_s
-        return time.monotonic() - self._saved_at >= every_s and (every_s == 0 or not self._saving.is_busy)
+    def _settle_if_ready(self) -> None:
+        """As `_settle_clocked`, but hidden behind the training, where there is nothing to wait for."""
+        if self._trained is not None and self._trained.ready:
+            self._settle()
+            self._save_if_due()
 
     def _settle_last(self) -> None:
         """Waits for the last round's evaluation, which is part of that round: no other comes."""
@@ -271,6 +292,12 @@ class Simulation:
         mean = self.plan.workload.ring.mean(partial)
         return advance(self.plan.strategy, state, mean, self.layout.num_trainable)
 
+    def _save_if_due(self) -> None:
+        """A storage that is slower than the time between two checkpoints is not waited for."""
+        every_s = self.plan.checkpoint.every_s
+        if time.monotonic() - self._saved_at >= every_s and (every_s == 0 or not self._saving.is_busy):
+            self._save()
+
     def _save(self) -> None:
         """A checkpoint of the last recorded round, after everything up to it is on the disk."""
         state, extra, write = self._recorded, self.extra, self.folder.flush(self._recorded.round)
@@ -285,7 +312,7 @@ class Simulation:
                 self.watch.tell("warning", text=f"{error}; {self.checkpoints.standing}")
 
         self._saving.begin(save)
-        self._saved_at, self._saved_round = time.monotonic(), state.round
+        self._saved_at = time.monotonic()
 
     def _count(self, round: int, faults: Sequence[Fault]):
         """Counts the clients that are done; the first ones show that the training goes on, for faults due meanwhile."""
@@ -296,8 +323,7 @@ class Simulation:
             done += len(report.columns["examples"])
             self.watch.tell("block", round=round, clients=done, cohort=self.plan.cohort_size)
             self._carry_out(faults)
-            if self._trained is not None and self._trained.ready:
-                self._settle()  # hidden behind the training
+            self._settle_if_ready()
 
         return count
 

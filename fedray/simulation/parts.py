@@ -24,21 +24,20 @@ class PartTable:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._parts, self._whole = folder / name, folder / f"{name}.parquet"
-        self._rows: list[tuple[int, pa.Table]] = []
+        self._rows: list[tuple[int, dict[str, Array]]] = []
 
     def append(self, round: int, columns: dict[str, Array]) -> None:
         """Adds the rows of one round; all columns have the same length."""
-        length = len(next(iter(columns.values())))
-        self._rows.append((round, pa.table({"round": np.full(length, round, np.int32), **columns})))
+        self._rows.append((round, columns))
 
     def flush(self, round: int) -> Callable[[], None]:
         """Takes all rows up to a round; what is given back writes them as one part, named after the round.
 
         Rows of a round that broke off stay out.
         """
-        rows = [table for row_round, table in self._rows if row_round <= round]
+        rows = [(row_round, columns) for row_round, columns in self._rows if row_round <= round]
         self._rows = []
-        return lambda: self._write(round, pa.concat_tables(rows)) if rows else None
+        return lambda: self._write(round, pa.concat_tables([_table(*row) for row in rows])) if rows else None
 
     def _write(self, round: int, rows: pa.Table) -> None:
         with replacing(self._parts / f"part-{round:08d}.parquet") as temporary:
@@ -83,6 +82,11 @@ class PartTable:
 
     def _files(self) -> list[Path]:
         return sorted(self._parts.glob("part-*.parquet"))
+
+
+def _table(round: int, columns: dict[str, Array]) -> pa.Table:
+    length = len(next(iter(columns.values())))
+    return pa.table({"round": np.full(length, round, np.int32), **columns})
 
 
 def _read(path: Path) -> pa.Table:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from runs import experiment, lives, pool_of, until
 
 from fedray.experiment import build_data, build_plan, num_parameters
 from fedray.messages import Block
+from fedray.runtime.answers import get
 from fedray.runtime.backend import RayBackend
 from fedray.runtime.placement import ActorsConfig
 from fedray.simulation.backend import SerialBackend
@@ -19,26 +19,29 @@ from fedray.simulation.watch import Watch
 
 
 @pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize("actors", [2, 9], ids=["added by the driver", "added by actors"])
+@pytest.mark.parametrize("small", [True, False], ids=["by lanes, added by the driver", "by Ray, added by actors"])
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
 def test_actor_that_is_lost_between_training_and_collecting_changes_nothing(
-    tmp_path: Path, actors: int, blow: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blow: signal.Signals, small: bool
 ) -> None:
     if blow == signal.SIGSTOP:
         monkeypatch.setattr("fedray.runtime.dispatch.ANSWER_S", 3.0)
+    if not small:
+        monkeypatch.setattr("fedray.runtime.backend._INLINE_BYTES", 0)
     settings = experiment(tmp_path)
     data = build_data(settings)
     plan = build_plan(settings, data)
-    pool = pool_of(plan, data, ActorsConfig(num_actors=actors), retries=1)
-    submit, killed = pool.submit, list[int]()
+    pool = pool_of(plan, data, ActorsConfig(num_actors=2 if small else 9), retries=1)
+    name, killed = "submit_small" if small else "submit", list[int]()
+    submit = getattr(pool, name)
 
     def submit_to_the_dead(actor: int, method: str, *args: Any) -> Any:
         if method == "collect" and not killed:
-            killed.append(ray.get(submit(actor, "ready")))  # answers when the training before it is done
+            killed.append(get(submit(actor, "ready"), 60))  # answers when the training before it is done
             os.kill(killed[0], blow)
         return submit(actor, method, *args)
 
-    pool.submit = submit_to_the_dead
+    monkeypatch.setattr(pool, name, submit_to_the_dead)
     blocks = [Block(round=1, index=i, start=i, clients=np.array([i]), work=1.0) for i in range(20)]
     start = np.zeros(num_parameters(plan), np.float32)
     backend = RayBackend(pool, num_parameters(plan))
@@ -47,6 +50,7 @@ def test_actor_that_is_lost_between_training_and_collecting_changes_nothing(
     asked = backend.ask("evaluate_clients", start, [np.array([1, 2]), np.array([3])])
     rows = [answer.columns["client"].tolist() for answer in asked.wait()]
     backend.close()
+    assert killed
     assert np.array_equal(result.partial.total, reference.partial.total)
     assert (result.partial.weight, result.partial.blocks) == (reference.partial.weight, tuple(range(20)))
     assert result.deaths == 1

@@ -27,7 +27,7 @@ class Calls:
 def merge(nodes: list[str]) -> tuple[Calls, list[tree.Sum]]:
     calls: Any = Calls()
     leaves: Any = {actor: f"leaf {actor}" for actor in range(len(nodes))}
-    return calls, tree.merge(calls, leaves, nodes)
+    return calls, tree.merge(calls, leaves, nodes, small=False)
 
 
 @pytest.mark.parametrize("num_actors", [1, 2, 8, 9, 40, 400, 3000])
