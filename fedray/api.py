@@ -23,7 +23,7 @@ from fedray.experiment import Experiment
 from fedray.files import disk_errors, write_json
 from fedray.report.result import Result
 from fedray.runtime.placement import place
-from fedray.simulation import stores
+from fedray.simulation import storage
 from fedray.simulation.backend import SerialBackend
 from fedray.simulation.plan import Plan
 from fedray.simulation.run import execute
@@ -38,6 +38,8 @@ OnEvent = Callable[[Event], None]
 _MAY_CHANGE = ("rounds", "actors", "tracking", "checkpoint", "failures", "baselines")
 """Settings that a resumed run may change: none of them alters a round that is done."""
 _POLL_S = 0.1
+_GIT_S = 5.0
+"""How long git may take to name the commit."""
 _PACKAGES = ("fedray", "ray", "torch", "numpy", "mlflow", "pydantic", "pyarrow", "scikit-learn")
 
 
@@ -101,7 +103,7 @@ def _run(experiment: Experiment, folder: RunFolder | None, on_event: OnEvent | N
     tell, experiment = on_event or _ignore, experiments.settled(experiment)
     data = experiments.build_data(experiment)
     plan = experiments.build_plan(experiment, data)
-    stores.check(experiment.checkpoint.uri)
+    storage.check(experiment.checkpoint.uri, experiment.checkpoint.timeout_s)
     with _backend(experiment, plan, data, tell) as start, _stop_on_signals(tell) as stop:
         records = folder or _new_folder(experiment)
         with records.lock():
@@ -287,5 +289,8 @@ def _git_commit() -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=_GIT_S)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return None
     return found.stdout.strip() or None

@@ -10,11 +10,13 @@ from ray.exceptions import GetTimeoutError, ObjectLostError, OutOfMemoryError, R
 
 from fedray.runtime.frames import unpack
 from fedray.runtime.lane import LaneRef, take_what_came
-from fedray.runtime.lost import ActorDied, explained, reason
+from fedray.runtime.lost import ActorDied, NoAnswer, explained, reason
 
 RayRef = ray.ObjectRef[Any]
 Ref = RayRef | LaneRef
 
+ANSWER_S = 120.0
+"""How long a result may take that is there already and lies on another node, or that takes no time to make."""
 _TURN_S = 0.002
 """How long lanes are watched before Ray is asked, where answers may come by both."""
 _CAUSE_S = 10.0
@@ -36,15 +38,16 @@ class Place:
     lane: str = ""
 
 
-def get(ref: Ref, timeout_s: float | None = None) -> Any:
+def get(ref: Ref, timeout_s: float = ANSWER_S) -> Any:
     """A result, unpacked where it was packed, with fedray's own errors as themselves.
 
     Args:
         ref: Of the result.
-        timeout_s: How long to wait for it; None where it is there already, or its actor has a limit of its own.
+        timeout_s: How long to wait for it.
 
     Raises:
-        ActorDied: There is none, or not in time.
+        ActorDied: There is none.
+        NoAnswer: There is none in time.
         FedrayError: The call raised it.
     """
     try:
@@ -52,7 +55,7 @@ def get(ref: Ref, timeout_s: float | None = None) -> Any:
         if isinstance(answer, RayTaskError):  # Ray raises it, a lane delivers it
             raise answer.as_instanceof_cause()
     except GetTimeoutError:
-        raise ActorDied(f"it did not answer in {timeout_s:.0f} s") from None
+        raise NoAnswer(f"it did not answer in {timeout_s:.0f} s") from None
     except (RayActorError, ObjectLostError, OutOfMemoryError) as error:
         raise ActorDied(reason(error)) from error
     except RayTaskError as error:
@@ -60,7 +63,7 @@ def get(ref: Ref, timeout_s: float | None = None) -> Any:
     return unpack(answer) if isinstance(answer, bytes) else answer
 
 
-def _by_lane(ref: LaneRef, timeout_s: float | None) -> Any:
+def _by_lane(ref: LaneRef, timeout_s: float) -> Any:
     if not wait([ref], timeout_s):
         raise GetTimeoutError
     if ref.packed is not None:
@@ -70,18 +73,18 @@ def _by_lane(ref: LaneRef, timeout_s: float | None) -> Any:
     raise ActorDied("its process closed the lane to the driver")
 
 
-def wait(refs: Sequence[Ref], timeout_s: float | None = None) -> Sequence[Ref]:
+def wait(refs: Sequence[Ref], timeout_s: float) -> Sequence[Ref]:
     """Those results that are there, or will never be; waits for the first of them.
 
     Args:
         refs: Of the results.
-        timeout_s: How long to wait; None for as long as it takes.
+        timeout_s: How long to wait.
     """
     by_lane = [ref for ref in refs if isinstance(ref, LaneRef)]
     by_ray = [ref for ref in refs if not isinstance(ref, LaneRef)]
     if not by_lane:
         return list(ray.wait(by_ray, num_returns=1, timeout=timeout_s, fetch_local=False)[0])
-    until = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+    until = time.monotonic() + timeout_s
     done, left_s = [ref for ref in by_lane if ref.is_done], 0.0
     while not done and left_s >= 0:
         left_s = until - time.monotonic()

@@ -17,7 +17,7 @@ from fedray.runtime import tree
 from fedray.runtime.answers import get
 from fedray.runtime.dispatch import Call, Dispatch, Loss
 from fedray.runtime.losses import LONGEST_S, Losses, Seen
-from fedray.runtime.lost import ActorDied
+from fedray.runtime.lost import ActorDied, NoAnswer
 from fedray.runtime.pool import Pool
 from fedray.simulation.backend import Answers, Beside, CohortResult, OnReport, nothing
 from fedray.simulation.blocks import part
@@ -284,25 +284,28 @@ class _Cohort:
         leaves = {actor: submit(actor, "collect", self.round) for actor in self._holding}
         self._holding.clear()
         for merged in tree.merge(self.pool, leaves, nodes, small=small):
-            self.dispatch.loose[merged.ref] = lambda _, merged=merged: self._include(merged, asked)
+            self.dispatch.loose[merged.ref] = lambda limit_s, merged=merged: self._include(merged, asked, limit_s)
 
-    def _include(self, merged: tree.Sum, asked: Mapping[int, int]) -> None:
+    def _include(self, merged: tree.Sum, asked: Mapping[int, int], limit_s: float) -> None:
         """Adds a sum; where it is lost, or some of it is trained again, those that it was made of, one by one.
 
         Args:
             merged: The sum.
             asked: Whose sum was at the position of each actor when it was asked for it.
+            limit_s: How long each sum may take to come.
         """
         if all(self.pool.current(actor) == asked[actor] for actor in merged.leaves):
             try:
-                return self._add(get(merged.ref))
+                return self._add(get(merged.ref, limit_s))
             except (ActorDied, RayError):
                 self.pool.check()
         for actor, leaf in merged.leaves.items():
             if self.pool.current(actor) == asked[actor]:
                 try:
-                    self._add(get(leaf))
+                    self._add(get(leaf, limit_s))
                 except ActorDied as error:
+                    if isinstance(error, NoAnswer):
+                        self.pool.end(actor)
                     self.dispatch.replace(actor, str(error))
         return None
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ from fedray.runtime.lost import ActorDied
 
 _TURN_S = 0.05
 """A process that is slowed down runs and stands still in turns of about this length."""
-
-_ANSWER_S = 120.0
-"""A chaos actor that does not start or answer so long is as dead as its node."""
+_SIGNALS = {"kill": signal.SIGKILL, "kill_driver": signal.SIGKILL, "hang": signal.SIGSTOP}
+_ON_ITS_WAY_S = 5.0
+"""How long a signal may take that was sent."""
+_ATTEMPTS = 2
+"""How many chaos actors are asked to end a process: one that does not answer is replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +57,9 @@ class Chaos:
     def strike(self, fault: Fault, pid: int) -> None:
         """Does to a process what a fault says; what the process does to itself is only noted."""
         self._strikes.append(Strike(fault=fault.id, round=fault.round, block=fault.block, pid=pid, time=time.time()))
-        if fault.kind in ("kill", "kill_driver"):
-            os.kill(pid, signal.SIGKILL)
-        elif fault.kind == "hang":
-            os.kill(pid, signal.SIGSTOP)
-        elif fault.kind == "slow":
+        if fault.kind == "slow":
             threading.Thread(target=_slow, args=(pid, fault.amount, fault.seconds), daemon=True).start()
+        _send(fault, pid)
 
     def take(self) -> list[Strike]:
         """What was done since the last call."""
@@ -83,6 +82,22 @@ class Chaos:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
         os.kill(mine, signal.SIGKILL)
+
+
+def strike_here(chaos: Any, fault: Fault) -> None:
+    """Has a chaos actor do to this process what a fault says; where it does not answer, this process does it itself."""
+    try:
+        get(chaos.strike.remote(fault, os.getpid()))
+    except ActorDied:
+        _send(fault, os.getpid())
+    if _SIGNALS.get(fault.kind) == signal.SIGKILL:
+        threading.Event().wait(_ON_ITS_WAY_S)
+        _send(fault, os.getpid())
+
+
+def _send(fault: Fault, pid: int) -> None:
+    if fault.kind in _SIGNALS:
+        os.kill(pid, _SIGNALS[fault.kind])
 
 
 def _slow(pid: int, factor: float, seconds: float) -> None:
@@ -113,24 +128,29 @@ class ChaosActors:
 
     def start_on(self, nodes: Iterable[str]) -> None:
         """Waits for the chaos actors of some nodes, so that no deadline runs while they start; "" is no node."""
-        for ref, node in [(self.on(node).ready.remote(), node) for node in sorted({*nodes} - {""})]:
-            self._answer(ref, node)
+        asked = {node: self.on(node) for node in sorted({*nodes} - {""})}
+        self._answers({node: actor.ready.remote() for node, actor in asked.items()})
 
     def end(self, node: str, pid: int) -> None:
         """Ends an actor's process, where its node is still there."""
-        self._answer(self.on(node).end.remote(pid), node)
+        for _ in range(_ATTEMPTS):
+            if self._answers({node: self.on(node).end.remote(pid)}):
+                return
 
     def strikes(self) -> list[Strike]:
         """What was done since the last call, on all nodes."""
-        asked = [(actor.take.remote(), node) for node, actor in list(self._actors.items())]
-        return [strike for ref, node in asked for strike in self._answer(ref, node) or ()]
+        taken = self._answers({node: actor.take.remote() for node, actor in self._actors.items()})
+        return [strike for strikes in taken.values() for strike in strikes]
 
-    def _answer(self, ref: Ref, node: str) -> Any:
-        try:
-            return get(ref, _ANSWER_S)
-        except ActorDied:  # with its node
-            self._actors.pop(node, None)
-            return None
+    def _answers(self, asked: Mapping[str, Ref]) -> dict[str, Any]:
+        """Answers by node, without those that do not answer: they are dead, with their node or alone, or as good as."""
+        answers = dict[str, Any]()
+        for node, ref in asked.items():
+            try:
+                answers[node] = get(ref)
+            except ActorDied:
+                ray.kill(self._actors.pop(node))
+        return answers
 
     def close(self) -> None:
         """Ends all of them."""

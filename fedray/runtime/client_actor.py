@@ -16,6 +16,7 @@ from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
 from fedray.messages import Block, Fault, Floats
 from fedray.runtime.answers import Place
+from fedray.runtime.chaos import strike_here
 from fedray.runtime.frames import pack, unpack
 from fedray.runtime.lane_end import LaneEnd
 from fedray.runtime.lost import AnswerLost
@@ -115,9 +116,7 @@ class _Strikes:
                 raise AnswerLost(f"planned: the answer with block {fault.block} is lost")
 
     def _strike(self, fault: Fault) -> None:
-        ray.get(self._chaos.strike.remote(fault, os.getpid()))
-        if fault.kind == "kill":
-            threading.Event().wait()  # the signal is on its way
+        strike_here(self._chaos, fault)
 
     def _exhaust(self, fault: Fault) -> None:
         """Takes real memory. Who is not killed for it, or is refused more, ends as the system's own killer ends it."""

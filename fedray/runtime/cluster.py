@@ -25,6 +25,7 @@ from fedray.runtime.forking.offer import quick_setup
 from fedray.runtime.limits import limits_here, raise_open_files
 from fedray.runtime.lost import explained, reason
 from fedray.runtime.placement import ActorsConfig, ClusterShape, Placement
+from fedray.runtime.pulse import Pulse, Silent
 from fedray.simulation.faults.event import FaultEvent
 from fedray.simulation.plan import Plan
 from fedray.simulation.run_folder import RunFolder
@@ -199,11 +200,11 @@ def run(
     while True:
         try:
             return _drive(plan, placement, start_timeout_s, folder, data_ref, on_event, stop_wanted)
-        except RayActorError as error:
+        except (RayActorError, Silent) as error:
             done = max((record["round"] for record in folder.lines("rounds")), default=0)
             driver_deaths = 1 if done > reached else driver_deaths + 1
             reached = max(done, reached)
-            cause = reason(error)
+            cause = str(error) if isinstance(error, Silent) else reason(error)
             folder.mend()
             event = FaultEvent(fault=-1, round=done + 1, kind="driver died", cause=cause, detected_at=time.time())
             folder.append("faults", asdict(event))
@@ -225,16 +226,18 @@ def _drive(
     on_event: Callable[[Event], None],
     stop_wanted: Callable[[], bool],
 ) -> None:
-    """Runs with one driver actor, until the run ends or the driver dies."""
+    """Runs with one driver actor, until the run ends or the driver dies, or is silent and therefore killed."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     driver_class: Any = ray.remote(Driver)
     options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
     driver = driver_class.options(**options).remote(plan, placement, start_timeout_s, str(folder.path))
-    running, asked = driver.run.remote([data_ref]), False
+    pulse, asked = Pulse(start_timeout_s), False
     try:
+        pulse.found(pulse.wait(driver.pid.remote()), plan.failures.driver_silence_s)
+        running = driver.run.remote([data_ref])
         while True:
             done, _ = ray.wait([running], timeout=_POLL_S)
-            for event in ray.get(driver.poll.remote()):
+            for event in pulse.wait(driver.poll.remote()):
                 on_event(_ASKED[event.kind](**event.values) if event.kind in _ASKED else event)
             if done:
                 ray.get(running)
@@ -244,6 +247,9 @@ def _drive(
                 driver.stop.remote()
     except RayTaskError as error:
         raise explained(error) from None
+    except Silent:
+        pulse.kill()
+        raise
     finally:
         ray.kill(driver)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import Ref, get, wait
+from fedray.runtime.answers import ANSWER_S, Ref, get, wait
 from fedray.runtime.lost import ActorDied, AnswerLost
 from fedray.runtime.pool import Pool
 
@@ -17,7 +17,9 @@ _SHORT_S = 0.05
 """Calls shorter than this queue up behind another, so that no actor waits for the driver; longer ones do not, so that
 none of them waits behind a slow one while another actor is idle."""
 _STARTS = 3
-"""How often in a row one actor may die while it starts."""
+"""How often in a row one actor may die while it starts, or not start in time, where it is needed."""
+_OVERDUE_S = 5.0
+"""How much longer each sum is waited for that is overdue: all others have come, and nobody works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,6 @@ class _Start:
     actor: int
     attempts: int
     until: float
-    told: bool = False
 
 
 class Dispatch:
@@ -91,12 +92,14 @@ class Dispatch:
         self.pool, self._start_timeout_s = pool, pool.start_timeout_s
         self.urgent: deque[Call] = deque()
         self.others: deque[Call] = deque()
-        self.loose: dict[Ref, Callable[[Ref], None]] = {}
-        """References waited for beside the calls, and who is told that one is there."""
+        self.loose: dict[Ref, Callable[[float], None]] = {}
+        """References waited for beside the calls, and who is told that one is there, or overdue: then it is waited for
+        so many seconds more."""
         self._queues = [_Queue() for _ in range(pool.size)]
         self._idle = deque(range(pool.size))
         self._starts: dict[Ref, _Start] = {}
-        self._is_short, self._looked_at = True, time.monotonic()
+        self._is_short, self._looked_at, self._heard_at = True, time.monotonic(), time.monotonic()
+        self._roomless = set[int]()
 
     def run(self, is_done: Callable[[], bool], on_handed_out: Callable[[], None] | None = None) -> None:
         """Works until `is_done`.
@@ -169,12 +172,13 @@ class Dispatch:
         if not refs:
             return
         for ref in wait(refs, _POLL_S):
+            self._heard_at = time.monotonic()
             if ref in heads:
                 self._take(heads[ref])
             elif ref in self._starts:
                 self._started(ref)
             elif ref in self.loose:
-                self.loose.pop(ref)(ref)
+                self.loose.pop(ref)(ANSWER_S)
         if time.monotonic() - self._looked_at > _POLL_S:
             self._looked_at = time.monotonic()
             self._look_at_limits()
@@ -243,27 +247,44 @@ class Dispatch:
                 ) from error
             self._begin_start(start.actor, self.pool.start_again(start.actor), start.attempts + 1)
             return
+        self._roomless.discard(start.actor)
         self.pool.started(start.actor, place)
         self._idle.append(start.actor)
 
     def _look_at_limits(self) -> None:
-        """Replaces actors that take too long, and says which replacements do not come.
-
-        Raises:
-            CapacityError: No actor is left, and none starts.
-        """
+        """Replaces actors that take too long, and those that do not start."""
         now = time.perf_counter()
         for actor, queue in enumerate(self._queues):
             if queue.calls and now - queue.began > (limit_s := queue.calls[0][0].limit_s):
                 self.pool.end(actor)
                 self.replace(actor, f"it did not answer in {limit_s:.0f} s; see failures.deadline")
-        for start in self._starts.values():
-            if time.monotonic() > start.until and not start.told:
-                if len(self._starts) == self.pool.size:
-                    raise CapacityError(
-                        f"none of {self.pool.size} client actors could be replaced in {self._start_timeout_s:.0f} s: "
-                        "the cluster has lost its nodes or is busy; add nodes and resume, or raise "
-                        "actors.start_timeout_s"
-                    )
-                start.told = True
-                self.pool.tell(f"client actor {start.actor} finds no room; the others go on without it until it does")
+        for ref, start in list(self._starts.items()):
+            if time.monotonic() > start.until:
+                self._start_late(ref, start)
+        if self.loose and time.monotonic() - self._heard_at > ANSWER_S and not any(q.calls for q in self._queues):
+            overdue = list(self.loose.values())
+            self.loose.clear()
+            for tell in overdue:
+                tell(_OVERDUE_S)
+
+    def _start_late(self, ref: Ref, start: _Start) -> None:
+        """Starts an actor again that hangs, or for which there is no room.
+
+        Raises:
+            CapacityError: Nothing can be done without it.
+        """
+        has_own = any(call.actor == start.actor for call in self.urgent)
+        is_needed = has_own or len(self._starts) == self.pool.size
+        if is_needed and start.attempts >= _STARTS:
+            why = "what is left to do needs this one" if has_own else "no other is left"
+            raise CapacityError(
+                f"client actor {start.actor} did not start in {start.attempts} times {self._start_timeout_s:.0f} s, "
+                f"and {why}: the cluster has lost its nodes or is busy; add nodes and resume, or raise "
+                "actors.start_timeout_s"
+            )
+        if not is_needed and start.actor not in self._roomless:
+            self._roomless.add(start.actor)
+            self.pool.tell(f"client actor {start.actor} finds no room; the others go on without it until it does")
+        del self._starts[ref]
+        attempts = start.attempts + 1 if is_needed else 1
+        self._begin_start(start.actor, self.pool.start_again(start.actor), attempts)

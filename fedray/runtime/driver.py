@@ -1,15 +1,17 @@
 """The driver actor: owns the round loop and the server state."""
 
+import os
 from pathlib import Path
 
-import ray
 import torch
 
 from fedray.data.base import FederatedData
+from fedray.errors import ClusterError
 from fedray.models.base import Layout
 from fedray.models.table import build
-from fedray.runtime.answers import RayRef
+from fedray.runtime.answers import RayRef, get
 from fedray.runtime.backend import RayBackend
+from fedray.runtime.lost import ActorDied
 from fedray.runtime.placement import Placement
 from fedray.runtime.pool import Pool
 from fedray.runtime.run_faults import RunFaults
@@ -44,7 +46,7 @@ class Driver:
         Raises:
             FedrayError: The run cannot go on.
         """
-        data: FederatedData = ray.get(data_ref[0])
+        data = self._fetch(data_ref[0])
         workload = self._plan.workload
         module = build(workload.model, workload.spec, workload.seed)
 
@@ -68,6 +70,18 @@ class Driver:
             watch=self._watch,
             inject=faults.carry_out,
         )
+
+    def _fetch(self, ref: RayRef) -> FederatedData:
+        try:
+            return get(ref, self._start_timeout_s)
+        except ActorDied as error:
+            raise ClusterError(
+                f"the data did not reach the driver ({error}); resume, or raise actors.start_timeout_s"
+            ) from error
+
+    def pid(self) -> int:
+        """Its process."""
+        return os.getpid()
 
     def poll(self) -> list[Event]:
         """Events since the last call."""

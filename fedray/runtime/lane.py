@@ -105,10 +105,10 @@ def take_what_came(lanes: Iterable[Lane], timeout_s: float) -> None:
 
     Args:
         lanes: Not broken.
-        timeout_s: How long to wait; it may be infinite.
+        timeout_s: How long to wait.
     """
     poll, by_number = select.poll(), {lane.fileno(): lane for lane in lanes}
     for number in by_number:
         poll.register(number, select.POLLIN)
-    for number, _ in poll.poll(None if timeout_s == float("inf") else 1000 * timeout_s):
+    for number, _ in poll.poll(1000 * timeout_s):
         by_number[number].take()

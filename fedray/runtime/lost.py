@@ -9,6 +9,10 @@ class ActorDied(FedrayError):
     """The actor that had a call died before it answered, or its answer was lost with its node."""
 
 
+class NoAnswer(ActorDied):
+    """The actor may live, but does not answer."""
+
+
 class AnswerLost(FedrayError):
     """The actor lives, but what it answered is gone."""
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,10 @@ import ray
 
 from fedray.messages import Fault
 from fedray.runtime.answers import Place, get
-from fedray.runtime.chaos import ChaosActors
+from fedray.runtime.chaos import ChaosActors, strike_here
 from fedray.runtime.lost import ActorDied
 from fedray.simulation.faults.event import FaultEvent, Note
 from fedray.simulation.watch import Watch
-
-_ANSWER_S = 120.0
-"""How long a node may take to be gone."""
 
 
 class RunFaults:
@@ -60,11 +56,11 @@ class RunFaults:
 def _kill_driver(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> None:
     """Notes it first, since there is no after."""
     actor = chaos.on(here.node)
-    ray.get(actor.take.remote())  # it has started, so that the signal follows the note at once
+    with contextlib.suppress(ActorDied):
+        get(actor.take.remote())  # it has started, so that the signal follows the note at once
     event = FaultEvent.of(fault, f"planned: kill_driver {fault.at}", here.pid)
     note(replace(event, node=here.node, injected_at=time.time()))
-    ray.get(actor.strike.remote(fault, here.pid))
-    threading.Event().wait()  # the signal is on its way
+    strike_here(actor, fault)
 
 
 def _kill_node(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> None:
@@ -76,4 +72,4 @@ def _kill_node(fault: Fault, note: Note, here: Place, chaos: ChaosActors) -> Non
     node = others[(fault.id + fault.round) % len(others)]
     note(replace(FaultEvent.of(fault, "planned: kill_node"), node=node, injected_at=time.time()))
     with contextlib.suppress(ActorDied):  # with its node: it cannot say that it is done
-        get(chaos.on(node).end_node.remote(), _ANSWER_S)
+        get(chaos.on(node).end_node.remote())

@@ -23,7 +23,8 @@ from fedray.errors import RunFolderError
 from fedray.files import disk_errors
 from fedray.server.strategy import ServerState
 from fedray.simulation.settings import CheckpointConfig
-from fedray.simulation.stores import FolderStore, Store, open_store
+from fedray.simulation.storage import open_storage
+from fedray.simulation.stores import FolderStore, Store
 
 VERSION = 2
 _OWNER = "run"
@@ -199,7 +200,8 @@ def open_checkpoints(settings: CheckpointConfig, run: Path) -> Checkpoints:
         return Checkpoints(own, settings.keep)
     if own.read(_OWNER) is None:
         own.write(_OWNER, uuid.uuid4().hex.encode())
-    return Checkpoints(open_store(settings.uri, run.resolve().name), settings.keep, before=own, owner=own.read(_OWNER))
+    store = open_storage(settings.uri, settings.timeout_s, run.resolve().name)
+    return Checkpoints(store, settings.keep, before=own, owner=own.read(_OWNER))
 
 
 def _keys(names: list[str] | set[str]) -> list[_Key]:

@@ -293,7 +293,9 @@ class Simulation:
         return advance(self.plan.strategy, state, mean, self.layout.num_trainable)
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self.plan.checkpoint.every_s:
+        """A storage that is slower than the time between two checkpoints is not waited for."""
+        every_s = self.plan.checkpoint.every_s
+        if time.monotonic() - self._saved_at >= every_s and (every_s == 0 or not self._saving.is_busy):
             self._save()
 
     def _save(self) -> None:

@@ -24,6 +24,11 @@ class Saving:
         self.wait()
         self._current = self._executor.submit(save)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a save goes on."""
+        return self._current is not None and not self._current.done()
+
     def wait(self) -> None:
         """Waits for the save that goes on.
 

@@ -30,12 +30,15 @@ class CheckpointConfig(Config):
     """When the server state is saved. Rounds after the last checkpoint are computed again, to the same bits."""
 
     every_s: Annotated[float, Field(ge=0)] = 10.0
-    """Least wall time between two checkpoints in seconds; 0 saves every round."""
+    """Least wall time between two checkpoints in seconds; 0 saves every round, however long that takes."""
     keep: Annotated[int, Field(ge=1)] = 2
     """How many checkpoints are kept."""
     uri: str | None = None
     """Where they are kept: an fsspec URI, file:///mnt/x or s3://bucket/prefix, below which each run has a folder of its
     own; null: in the run folder. Credentials are what the file system finds in the environment."""
+    timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """How long the storage behind uri may take for one answer, a file written or read; then the checkpoint cannot be
+    saved, and nothing more is asked of the storage until it has answered."""
     on_error: Literal["warn", "abort"] = "warn"
     """A checkpoint cannot be saved: go on with the older one and try again when the next is due, or end the run."""
 
@@ -67,6 +70,10 @@ class FailureConfig(Config):
     """How often a block is trained again after the actor that had it died."""
     driver_restarts: Annotated[int, Field(ge=0)] = 3
     """How often a driver that died is started again without a further round; it goes on from the last checkpoint."""
+    driver_silence_s: Annotated[float, Field(gt=0)] | None = 120.0
+    """Seconds without a sign of life after which the driver counts as dead: its process is killed, and started again as
+    one that died. An answer is such a sign, ten times a second; so is computing, where that keeps it from answering.
+    null: never."""
     quarantine_after: Annotated[int, Field(ge=2)] | None = None
     """So many actors die in one round while they train one client by itself: it is not trained any more, in this round
     and all later ones; null: the run ends when retries are used up."""

@@ -1,7 +1,6 @@
 """Where checkpoints lie: small flat folders of whole files, on a local disk or behind any fsspec URI."""
 
 import errno
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from fedray.errors import CapacityError, ConfigError, FedrayError, RunFolderError
+from fedray.errors import CapacityError, ConfigError, RunFolderError
 from fedray.files import disk_errors, write_bytes
 
 T = TypeVar("T")
@@ -212,22 +211,6 @@ def open_store(uri: str, *parts: str) -> FolderStore | RemoteStore:
             ) from error
         raise RunFolderError(f"{uri} cannot be opened ({_reason(error)}); see checkpoint.uri") from error
     return RemoteStore(system, prefix.rstrip("/"), uri)
-
-
-def check(uri: str | None) -> None:
-    """Looks whether checkpoints can be written to a URI, by writing a byte and removing it.
-
-    Raises:
-        ConfigError: They cannot, and why.
-    """
-    if uri is None:
-        return
-    store, name = open_store(uri), f".fedray-{secrets.token_hex(8)}"
-    try:
-        store.write(name, b"?")
-        store.remove(name)
-    except FedrayError as error:
-        raise ConfigError(f"checkpoint.uri is {uri!r}, where nothing can be saved: {error}") from error
 
 
 def _reason(error: Exception) -> str:

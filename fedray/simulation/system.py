@@ -10,6 +10,8 @@ from fedray.simulation.run_folder import RunFolder
 
 _MB = 1e6
 _FIRST_S = 1.0
+_LAST_S = 5.0
+"""How long the last sample may take: a disk that hangs has none."""
 
 
 class SystemSampler:
@@ -36,7 +38,7 @@ class SystemSampler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed.set()
-        self._thread.join()
+        self._thread.join(_LAST_S)
 
     def _run(self) -> None:
         """Samples soon after the start, then now and then, and at the end: a short run has some too."""

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fedray.tracking.environment import variables
@@ -59,4 +60,5 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):  # it is in a call of the kernel, and is gone when that ends
+            process.wait(GRACE_S)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 from runs import PLACES, experiment, serial
 
 import fedray
@@ -56,16 +55,3 @@ def of_block(result: Result, round: int, block: int) -> set[int]:
     """The clients of a block."""
     rows = result.clients[(result.clients["round"] == round) & (result.clients["block"] == block)]
     return set(rows["client"].tolist())
-
-
-def lives(pid: int) -> bool:
-    """Whether a process is there, and not just its name."""
-    return status(pid) not in (None, psutil.STATUS_ZOMBIE)
-
-
-def status(pid: int) -> str | None:
-    """What a process does; None where there is none."""
-    try:
-        return psutil.Process(pid).status()
-    except psutil.NoSuchProcess:
-        return None

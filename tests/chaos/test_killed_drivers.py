@@ -10,7 +10,7 @@ import psutil
 import pytest
 from crowds import below
 from gates import CLIENT
-from runs import MACHINE, PLACES, assert_equal, serial, until
+from runs import MACHINE, PLACES, assert_equal, lives, serial, until
 from strikes import TWO, events, faulty, run_in
 
 from fedray import Result
@@ -52,6 +52,31 @@ def test_run_goes_on_by_itself_after_each_planned_kill(
         assert kill["cause"] == f"planned: kill_driver {KILLS[kill['fault']]['at']}"
     assert len({kill["pid"] for kill in kills}) == 3
     assert len([text for text in warnings if text.startswith("the driver died (")]) == 3
+
+
+def test_driver_that_stands_still_is_found_killed_and_started_again(
+    ray_here: psutil.Process, reference: Result, tmp_path: Path
+) -> None:
+    drivers: list[int] = []
+    warnings: list[str] = []
+
+    def watch(event: Event) -> None:
+        if event.kind == "warning":
+            warnings.append(event.values["text"])
+        if event.kind == "round" and event.values["round"] == 2 and not drivers:
+            (driver,) = below(ray_here.pid, "Driver")
+            drivers.append(driver.pid)
+            os.kill(driver.pid, signal.SIGSTOP)
+
+    result = faulty(tmp_path, rounds=ROUNDS, failures={"driver_silence_s": 3}, on_event=watch)
+    assert result.state == "finished"
+    assert_equal(result, reference, MACHINE)
+    assert len(drivers) == 1
+    assert not lives(drivers[0])
+    (line,) = events(result)
+    assert (line["fault"], line["kind"]) == (-1, "driver died")
+    assert line["cause"] == "it gave no sign of life for 3 s; see failures.driver_silence_s"
+    assert warnings == [f"the driver died ({line['cause']}) and goes on from its last checkpoint"]
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -6,8 +6,8 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import PLACES, assert_equal, serial, until
-from strikes import BUT_CAUSE, Row, events, fates, faulty, lives, of_block, run_in, serially, status
+from runs import PLACES, assert_equal, lives, serial, status, until
+from strikes import BUT_CAUSE, Row, events, fates, faulty, of_block, run_in, serially
 
 from fedray import Result
 from fedray.simulation.watch import Event

@@ -147,6 +147,19 @@ def _marked(mark: str) -> list[psutil.Process]:
     return found
 
 
+def lives(pid: int) -> bool:
+    """Whether a process is there, and not just its name."""
+    return status(pid) not in (None, psutil.STATUS_ZOMBIE)
+
+
+def status(pid: int) -> str | None:
+    """What a process does; None where there is none."""
+    try:
+        return psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return None
+
+
 def until(condition: Callable[[], Any], what: str, limit_s: float = 120) -> Any:
     """Waits for something, and gives it."""
     deadline = time.monotonic() + limit_s

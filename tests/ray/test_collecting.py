@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import experiment, pool_of
+from runs import experiment, lives, pool_of, until
 
 from fedray.experiment import build_data, build_plan, num_parameters
 from fedray.messages import Block
@@ -20,9 +20,12 @@ from fedray.simulation.watch import Watch
 
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize("small", [True, False], ids=["by lanes, added by the driver", "by Ray, added by actors"])
-def test_actor_that_dies_between_training_and_collecting_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_actor_that_is_lost_between_training_and_collecting_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blow: signal.Signals, small: bool
 ) -> None:
+    if blow == signal.SIGSTOP:
+        monkeypatch.setattr("fedray.runtime.dispatch.ANSWER_S", 3.0)
     if not small:
         monkeypatch.setattr("fedray.runtime.backend._INLINE_BYTES", 0)
     settings = experiment(tmp_path)
@@ -35,7 +38,7 @@ def test_actor_that_dies_between_training_and_collecting_changes_nothing(
     def submit_to_the_dead(actor: int, method: str, *args: Any) -> Any:
         if method == "collect" and not killed:
             killed.append(get(submit(actor, "ready"), 60))  # answers when the training before it is done
-            os.kill(killed[0], signal.SIGKILL)
+            os.kill(killed[0], blow)
         return submit(actor, method, *args)
 
     monkeypatch.setattr(pool, name, submit_to_the_dead)
@@ -51,6 +54,7 @@ def test_actor_that_dies_between_training_and_collecting_changes_nothing(
     assert np.array_equal(result.partial.total, reference.partial.total)
     assert (result.partial.weight, result.partial.blocks) == (reference.partial.weight, tuple(range(20)))
     assert result.deaths == 1
+    until(lambda: not lives(killed[0]), "the process to be gone", limit_s=20)
     assert result.attempts  # the blocks whose sum was lost
     assert set(result.attempts.values()) == {2}
     assert rows == [[1, 2], [3]]

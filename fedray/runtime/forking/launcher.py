@@ -9,11 +9,13 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import socket
 import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 _BACKLOG = 1024
 _TIMEOUT_S = 120.0
@@ -58,12 +60,30 @@ def _nursery(arguments: Sequence[str]) -> socket.socket:
     with contextlib.suppress(OSError):
         return _connected(address)
     with open(f"{address}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock.fileno())
         try:
             return _connected(address)
         except OSError:
             _start_nursery(address, arguments)
             return _connected(address)
+
+
+def _lock(file: int) -> None:
+    """Waits for a lock; the alarm is switched off, since it would outlive this program in the one that follows it.
+
+    Raises:
+        TimeoutError: Who holds it hangs.
+    """
+    signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, _TIMEOUT_S)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _late(signum: int, frame: FrameType | None) -> None:
+    raise TimeoutError("another launcher keeps the lock")
 
 
 def _address(arguments: Sequence[str]) -> Path:

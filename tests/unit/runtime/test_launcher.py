@@ -1,5 +1,6 @@
 """The launcher and the nursery, as processes of their own, without Ray: the worker is a small script."""
 
+import fcntl
 import json
 import os
 import signal
@@ -138,3 +139,16 @@ def test_worker_starts_plainly_where_there_can_be_no_nursery(obstacle: str, tmp_
     process = launch("a")
     worker = seen(tmp_path, "a")
     assert (worker["pid"], worker["torch"]) == (process.pid, False)
+
+
+def test_lock_that_nobody_gives_back_is_waited_for_only_so_long(tmp_path: Path):
+    wait = "from fedray.runtime.forking import launcher; launcher._TIMEOUT_S = 0.2; launcher._lock(0)"
+    with (tmp_path / "lock").open("w") as held, (tmp_path / "lock").open() as wanted:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        command = [sys.executable, "-c", wait]
+        late = subprocess.run(command, stdin=wanted, capture_output=True, text=True, timeout=60)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        in_time = subprocess.run([*command[:-1], f"{wait}; import time; time.sleep(0.4)"], stdin=wanted, timeout=60)
+    assert late.returncode == 1
+    assert late.stderr.endswith("TimeoutError: another launcher keeps the lock\n")
+    assert in_time.returncode == 0, "the alarm came after the lock was there"

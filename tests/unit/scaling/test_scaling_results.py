@@ -21,6 +21,12 @@ def analysis(**options) -> Analysis:
     return analyse("plants", some, blocks_of, [Target(actors=64, clients=100_000)])
 
 
+@pytest.fixture(scope="module")
+def plants() -> Analysis:
+    """A study as most are; nothing of it can be changed."""
+    return analysis()
+
+
 def test_strong_and_weak_efficiency():
     request = Request(clients=(1000, 2000, 4000), actors=(1, 2, 4), repeats=2, rounds=4)
     found = analyse("plants", measurements(request, cores=4), blocks_of)
@@ -46,8 +52,8 @@ def test_serial_fraction_of_amdahls_law():
     assert found.fitted.serial == pytest.approx(0.5)
 
 
-def test_bottleneck_is_training_and_then_something_else():
-    found = analysis()
+def test_bottleneck_is_training_and_then_something_else(plants: Analysis):
+    found = plants
     assert found.fitted is not None
     assert found.fitted.crossover is not None
     said = words.bottleneck(found, found.fitted)
@@ -83,8 +89,8 @@ def test_one_number_of_actors_gives_no_model_and_says_why():
     assert results.to_dict(found)["model"] is None
 
 
-def test_prediction_says_its_interval_and_its_assumption():
-    lines = words.sentences(analysis())
+def test_prediction_says_its_interval_and_its_assumption(plants: Analysis):
+    lines = words.sentences(plants)
     prediction = next(line for line in lines if line.startswith("prediction: 100,000 clients on 64 actors"))
     assert "90 % interval" in prediction
     assert any("assume machines like this one" in line for line in lines)
@@ -101,8 +107,8 @@ def test_default_prediction_is_sixteen_times_the_largest():
     assert [(f.load.actors, f.load.clients) for f in found.fitted.forecasts] == [(64, 10_000), (64, 160_000)]
 
 
-def test_plain_values_are_json_and_hold_every_point():
-    plain = json.loads(json.dumps(results.to_dict(analysis()), allow_nan=False))
+def test_plain_values_are_json_and_hold_every_point(plants: Analysis):
+    plain = json.loads(json.dumps(results.to_dict(plants), allow_nan=False))
     assert len(plain["points"]) == 27
     point = plain["points"][0]
     assert set(point["params"]) == {"clients", "actors", "nodes", "repeat", "rounds"}
@@ -111,18 +117,17 @@ def test_plain_values_are_json_and_hold_every_point():
     assert plain["model"]["coefficients"]["train_example"]["low"] <= TRUTH.seconds["train_example"]
 
 
-def test_tables():
-    found = analysis()
+def test_tables(plants: Analysis):
     console = Console(width=80, record=True, file=StringIO())
-    tables.show(console, found)
+    tables.show(console, plants)
     text = console.export_text()
     assert "…" not in text
     assert text.count("10,000") >= 6
-    assert tables.markdown(found).count("| 10,000 | 4 |") == 3
+    assert tables.markdown(plants).count("| 10,000 | 4 |") == 3
 
 
-def test_pictures(tmp_path: Path):
-    paths = figures.draw_all(analysis(), tmp_path)
+def test_pictures(plants: Analysis, tmp_path: Path):
+    paths = figures.draw_all(plants, tmp_path)
     assert sorted(path.name for path in paths) == ["breakdown.png", "efficiency.png", "predicted.png", "round_time.png"]
     assert all(path.stat().st_size > 10_000 for path in paths)
 

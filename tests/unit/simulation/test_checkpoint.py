@@ -12,7 +12,10 @@ from fedray.errors import ConfigError, RunFolderError
 from fedray.server.strategy import ServerState
 from fedray.simulation.checkpoint import Checkpoints, digest, open_checkpoints
 from fedray.simulation.settings import CheckpointConfig
-from fedray.simulation.stores import FolderStore, check
+from fedray.simulation.storage import check
+from fedray.simulation.stores import FolderStore
+
+LIMIT_S = 60.0
 
 
 def state(round: int) -> ServerState:
@@ -196,7 +199,7 @@ def uri() -> str:
 
 def test_runs_behind_one_uri_do_not_mix(tmp_path: Path, uri: str):
     settings = CheckpointConfig(uri=uri)
-    check(uri)
+    check(uri, LIMIT_S)
     for number, name in enumerate(("a", "b"), start=1):
         (tmp_path / name).mkdir()
         one = open_checkpoints(settings, tmp_path / name)
@@ -248,15 +251,15 @@ def test_uri_that_cannot_be_one_is_refused(uri: object, words: str):
 def test_missing_package_and_unknown_protocol_are_one_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)  # as where it is not installed
     with pytest.raises(ConfigError, match=r"'gs://bucket/x', which needs the package 'gcsfs'; install it"):
-        check("gs://bucket/x")
+        check("gs://bucket/x", LIMIT_S)
     with pytest.raises(ConfigError, match="fsspec knows no protocol 'nowhere'"):
-        check("nowhere://x")
+        check("nowhere://x", LIMIT_S)
 
 
 def test_place_that_cannot_be_written_is_refused_before_a_run(tmp_path: Path, uri: str):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"where nothing can be saved: .*cannot be written"):
-        check(f"file://{tmp_path}/file/x")
-    check(f"file://{tmp_path}/store")
+        check(f"file://{tmp_path}/file/x", LIMIT_S)
+    check(f"file://{tmp_path}/store", LIMIT_S)
     assert list((tmp_path / "store").iterdir()) == []
-    check(None)
+    check(None, LIMIT_S)

@@ -79,8 +79,9 @@ def test_many_metrics_go_in_batches_of_a_thousand(runs: Path, client):
         run.round(round, **{f"wide {i}": float(i) for i in range(700)})
     run.round(26, **{f"wide {i}": float(i) for i in range(2500)})
     report = sync(run.path)
-    assert len(histories(client, report.run_id)["train/loss"]) == 26
-    assert len(histories(client, report.run_id)["wide 699"]) == 6
+    rows = histories(client, report.run_id)
+    assert len(rows["train/loss"]) == 26
+    assert len(rows["wide 699"]) == 6
     assert len(client.get_run(report.run_id).data.metrics) == 2505
 
 
