@@ -6,7 +6,7 @@ The figures are measured on a 2-core machine with Ray 2.60 and torch 2.13: see `
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -29,7 +29,8 @@ class ActorsConfig(Config):
     backend: Literal["ray", "serial"] = "ray"
     """Ray actors, or one client after another in this process."""
     clients_per_actor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """1: every client is an actor of its own; a number: that many share one; auto: an actor for each processor."""
+    """1: every client is an actor of its own; a number: that many share one; auto: an actor for each processor, and for
+    each that joins the cluster later."""
     num_actors: Annotated[int, Field(ge=1)] | None = None
     """Number of client actors, instead of clients_per_actor."""
     address: str | None = None
@@ -80,6 +81,7 @@ class Placement:
         actor_bytes: Estimated memory of one.
         own_actor: Every client has an actor of its own.
         forked: Actors are forked from a preloaded process.
+        most: How many actors there may be when nodes join; `num_actors` where the settings fix the number.
     """
 
     num_actors: int
@@ -88,6 +90,18 @@ class Placement:
     actor_bytes: int
     own_actor: bool
     forked: bool = False
+    most: int = 0
+
+    def fitting(self, cpus: float, memory_bytes: int) -> int:
+        """How many such actors a cluster holds: one for each processor, as far as there is memory."""
+        return _fitting(self.most, self.actor_bytes, cpus, memory_bytes)
+
+    def refitted(self, cpus: float, memory_bytes: int) -> "Placement":
+        """The placement for a cluster that may have changed; the same where the settings fix the number of actors."""
+        if self.most == self.num_actors:
+            return self
+        num_actors = self.fitting(cpus, memory_bytes)
+        return replace(self, num_actors=num_actors, slots=num_actors)
 
     def __str__(self) -> str:
         actors = "1 client actor" if self.num_actors == 1 else f"{self.num_actors} client actors"
@@ -124,6 +138,7 @@ def place(config: ActorsConfig, num_clients: int, num_parameters: int, cluster: 
         actor_bytes=actor_bytes,
         own_actor=own,
         forked=forked,
+        most=num_clients if _is_free(config) else num_actors,
     )
 
 
@@ -140,8 +155,17 @@ def _wanted(config: ActorsConfig, num_clients: int, cluster: ClusterShape, actor
     if config.num_actors is not None:
         return min(config.num_actors, num_clients)
     if config.clients_per_actor == "auto":
-        return min(max(1, int(cluster.cpus)), num_clients, max(1, cluster.memory_bytes // actor_bytes))
+        return _fitting(num_clients, actor_bytes, cluster.cpus, cluster.memory_bytes)
     return -(-num_clients // config.clients_per_actor)
+
+
+def _is_free(config: ActorsConfig) -> bool:
+    """Whether the number of actors follows from the cluster."""
+    return config.num_actors is None and config.clients_per_actor == "auto"
+
+
+def _fitting(most: int, actor_bytes: int, cpus: float, memory_bytes: int) -> int:
+    return min(max(1, int(cpus)), most, max(1, memory_bytes // actor_bytes))
 
 
 def _forks(config: ActorsConfig, num_actors: int, slots: int, cluster: ClusterShape) -> bool:

@@ -1,4 +1,4 @@
-"""A pool of client actors that are replaced when they die."""
+"""A pool of client actors that are replaced when they die, and get company when the cluster grows."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from fedray.runtime.client_actor import ClientActor
 from fedray.runtime.forking.offer import check_forked
 from fedray.runtime.forking.offer import runtime_env as forked_env
 from fedray.runtime.placement import Placement
+from fedray.runtime.room import Room
 from fedray.runtime.starting import start
 from fedray.simulation.watch import Watch
 
@@ -50,6 +51,7 @@ class Pool:
         self._looked = not placement.forked
         self._places: list[Place | None] = [None] * placement.num_actors
         self._ages = [0] * placement.num_actors
+        self._joining = set[int]()
         self._actors: list[Any] = start(
             self._create,
             placement.num_actors,
@@ -57,6 +59,7 @@ class Pool:
             timeout_s=start_timeout_s,
             watch=watch,
         )
+        self._room = Room(placement)
 
     def _create(self) -> Any:
         return self._actor_class.remote(*self._args)
@@ -68,6 +71,9 @@ class Pool:
             CapacityError: It should have been forked, and was not.
         """
         self._places[actor] = place
+        if actor in self._joining:
+            self._joining.remove(actor)
+            self._watch.tell("pool", text=f"client actor {actor} has joined: the cluster has grown")
         if not self._looked:
             self._looked = True
             check_forked(place.pid)
@@ -97,6 +103,23 @@ class Pool:
         ray.kill(self._actors[actor])  # it may only have been out of reach
         self._actors[actor] = self._create()
         return self._actors[actor].place.remote()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the cluster holds more actors than there are."""
+        return self.size < self._room.num_actors
+
+    def add(self) -> Ref:
+        """Starts one more actor, at a position behind the others.
+
+        Returns:
+            Its `Place`, once it can work.
+        """
+        self._joining.add(self.size)
+        self._places.append(None)
+        self._ages.append(0)
+        self._actors.append(self._create())
+        return self._actors[-1].place.remote()
 
     def end(self, actor: int) -> None:
         """Ends the process of an actor that does not answer: Ray itself would ask it to end."""
@@ -131,6 +154,11 @@ class Pool:
         return len(self._actors)
 
     @property
+    def slots(self) -> int:
+        """How many actors may train at once: those that joined came with a processor each."""
+        return self.placement.slots + self.size - self.placement.num_actors
+
+    @property
     def retries(self) -> int:
         """How often one call is repeated after its actor died."""
         return self._retries
@@ -141,6 +169,7 @@ class Pool:
 
     def close(self) -> None:
         """Ends all actors."""
+        self._room.close()
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []

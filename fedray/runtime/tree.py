@@ -25,8 +25,8 @@ class Sum:
 
 
 def is_flat(nodes: Sequence[str]) -> bool:
-    """Whether all actors, on these nodes, send their sums to the driver themselves."""
-    return len(nodes) <= _FAN_IN and len(set(nodes)) == 1
+    """Whether all actors, on these nodes, send their sums to the driver themselves; one that still starts is on ""."""
+    return len(nodes) <= _FAN_IN and len(set(nodes) - {""}) == 1
 
 
 def merge(pool: Pool, leaves: Mapping[int, Ref], nodes: Sequence[str]) -> list[Sum]:
