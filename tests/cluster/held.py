@@ -1,4 +1,4 @@
-"""A fleet whose first machine waits for as long as a file is there: a run that stands still in the middle of a round."""
+"""A fleet whose first machine waits for as long as a file is there: a run that stands still in the middle."""
 
 import socket
 import time

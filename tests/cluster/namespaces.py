@@ -1,5 +1,4 @@
-"""Nodes of a real Ray cluster on one machine, each in a network namespace: with an address, a host name and files of Ray of
-its own.
+"""Nodes of a real Ray cluster on one machine, each in a network namespace: own address, own host name, own Ray files.
 
     node 0 (head) 10.213.0.1 ── port0 ┐
     node 1        10.213.0.2 ── port1 ┼ a bridge, in a namespace too: nothing of it is seen outside, and nothing leaves
@@ -18,6 +17,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -26,8 +26,13 @@ from runs import until
 PORT = 6379
 _INSIDE = 'hostname "$1" && mount --bind "$2" "$3" && shift 3 && exec "$@"'
 """A command on a node: the folder of Ray's files is the node's own, though each node knows it by the same path."""
-_NOTICE = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 2000}
-"""Ray's control service notices in about ten seconds that a node does not answer; on a busy machine, less is too little."""
+_NOTICE = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 3,
+}
+"""Ray's control service notices in nine seconds that a node does not answer; on a busy machine, less is not enough."""
 
 
 def missing() -> str | None:
@@ -107,7 +112,9 @@ class Node:
         output = self.folder / "start.txt"
         ray = sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--node-ip-address={self.address}"
         more = "--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"
-        assert self.popen(*ray, *more, output=output, **environment).wait(timeout=120) == 0, output.read_text()
+        started = self.popen(*ray, *more, output=output, **environment)
+        until(lambda: started.poll() is not None, f"Ray on {self.name}; see {output}", limit_s=150)
+        assert started.returncode == 0, output.read_text()
 
     def pids(self) -> list[int]:
         """All processes of this node."""
@@ -161,7 +168,15 @@ class Node:
         arguments, environment = control.cmdline(), control.environ()
         control.kill()
         until(lambda: self.process("gcs_server") is None, "the control service to be gone", limit_s=30)
-        self.popen(*arguments, output=self.folder / "control.txt", **environment)
+        again = self.popen(*arguments, output=self.folder / "control.txt", **environment)
+        until(lambda: _listens(again.pid, PORT), "the control service to listen again", limit_s=60)
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether somebody in the network namespace of a process listens on a port."""
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    rows += [line.split() for line in Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 class Machines:
@@ -171,11 +186,12 @@ class Machines:
         self._folder, self._shared = folder, folder / "ray"
         self._shared.mkdir()
         self._prefix, self._nodes = f"fedray-{uuid.uuid4().hex[:8]}", list[Node]()
-        self._hub = f"{self._prefix}-hub"
+        self._hub, self._numbers = f"{self._prefix}-hub", count()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
         path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [kept.get("PYTHONPATH")])])}
-        self._environment = {**kept, **token, **path, "NO_COLOR": "1"}
+        patience = {"RAY_raylet_start_wait_time_s": "100"}
+        self._environment = {**kept, **token, **path, **patience, "NO_COLOR": "1"}
 
     @property
     def head(self) -> Node:
@@ -225,7 +241,7 @@ class Machines:
         self._nodes.remove(node)
 
     def _connected(self) -> Node:
-        number = next(number for number in range(250) if number not in {node.number for node in self._nodes})
+        number = next(self._numbers)  # the kernel takes its time to remove an interface
         name = f"{self._prefix}-{number}"
         folder = Path(tempfile.mkdtemp(prefix=f"node{number}-", dir=self._folder)) / "ray"
         node = Node(

@@ -1,4 +1,4 @@
-"""Nodes with addresses of their own join, leave, are cut off and come back in the middle of a run, and no bit changes."""
+"""Nodes with addresses of their own join, die, are cut off and come back in the middle of a run: no bit changes."""
 
 import sys
 from collections.abc import Iterator
