@@ -20,7 +20,11 @@ from fedray.simulation.watch import Watch
 
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize("actors", [2, 9], ids=["added by the driver", "added by actors"])
-def test_actor_that_dies_between_training_and_collecting_changes_nothing(tmp_path: Path, actors: int) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSTOP])
+def test_actor_that_dies_or_hangs_between_training_and_collecting_changes_nothing(
+    tmp_path: Path, actors: int, by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedray.runtime.losses._COLLECT_S", 3.0)
     settings = experiment(tmp_path)
     data = build_data(settings)
     plan = build_plan(settings, data)
@@ -30,7 +34,7 @@ def test_actor_that_dies_between_training_and_collecting_changes_nothing(tmp_pat
     def submit_to_the_dead(actor: int, method: str, *args: Any) -> Any:
         if method == "collect" and not killed:
             killed.append(ray.get(submit(actor, "ready")))  # answers when the training before it is done
-            os.kill(killed[0], signal.SIGKILL)
+            os.kill(killed[0], by)
         return submit(actor, method, *args)
 
     pool.submit = submit_to_the_dead
