@@ -26,6 +26,8 @@ from runs import until
 PORT = 6379
 _INSIDE = 'hostname "$1" && mount --bind "$2" "$3" && shift 3 && exec "$@"'
 """A command on a node: the folder of Ray's files is the node's own, though each node knows it by the same path."""
+_ATTEMPTS = 3
+"""How often Ray may fail to start on a node."""
 _NOTICE = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 1000,
@@ -71,6 +73,8 @@ class Node:
     shared: Path
     environment: Mapping[str, str]
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    is_given_up: bool = False
+    """It was cut off, and has not started again."""
 
     @property
     def address(self) -> str:
@@ -108,13 +112,21 @@ class Node:
         return process
 
     def start_ray(self, *options: str, **environment: str) -> None:
-        """Starts Ray here and waits until it runs."""
-        output = self.folder / "start.txt"
+        """Starts Ray here and waits until it runs; Ray gives up after half a minute, which a busy machine may need."""
+        output, control = self.folder / "start.txt", self.folder / "control"
         ray = sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--node-ip-address={self.address}"
         more = "--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"
-        started = self.popen(*ray, *more, output=output, **environment)
-        until(lambda: started.poll() is not None, f"Ray on {self.name}; see {output}", limit_s=150)
-        assert started.returncode == 0, output.read_text()
+        for _ in range(_ATTEMPTS):
+            shutil.rmtree(control, ignore_errors=True)
+            control.mkdir()
+            started = self.popen(*ray, *more, output=output, **environment)
+            until(lambda started=started: started.poll() is not None, f"Ray on {self.name}; see {output}", limit_s=100)
+            if started.returncode == 0:
+                break
+            self.kill()
+        else:
+            raise AssertionError(output.read_text())
+        self.is_given_up = False
 
     def pids(self) -> list[int]:
         """All processes of this node."""
@@ -150,6 +162,7 @@ class Node:
 
     def cut(self) -> None:
         """Takes this node off the network; its processes go on."""
+        self.is_given_up = True
         _ip("-n", self.hub, "link", "set", f"port{self.number}", "down")
 
     def heal(self) -> None:
@@ -190,8 +203,7 @@ class Machines:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
         path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [kept.get("PYTHONPATH")])])}
-        patience = {"RAY_raylet_start_wait_time_s": "100"}
-        self._environment = {**kept, **token, **path, **patience, "NO_COLOR": "1"}
+        self._environment = {**kept, **token, **path, "NO_COLOR": "1"}
 
     @property
     def head(self) -> Node:
@@ -212,7 +224,6 @@ class Machines:
         _ip("-n", self._hub, "link", "set", "bridge", "up")
         head = self._connected()
         stored = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(self._shared / "control")}
-        (head.folder / "control").mkdir()
         options = f"--port={PORT}", f"--temp-dir={self._shared}", "--include-dashboard=false"
         head.start_ray("--head", *options, f"--system-config={json.dumps(_NOTICE)}", **stored)
 
@@ -228,7 +239,7 @@ class Machines:
 
     def keep(self, number: int) -> None:
         """Has this number of living nodes beside the head."""
-        for node in [node for node in self.others if node.process("raylet") is None]:
+        for node in [node for node in self.others if node.is_given_up or node.process("raylet") is None]:
             self.remove(node)
         while len(self.others) > number:
             self.remove(self.others[-1])

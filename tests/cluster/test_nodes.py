@@ -71,7 +71,7 @@ class Run:
         finally:
             hold.unlink()
 
-    def says(self, text: str, limit_s: float = 60) -> None:
+    def says(self, text: str, limit_s: float = 100) -> None:
         """Waits until it says something."""
         until(lambda: text in self.output or self._process.poll() is not None, f"{text!r} in the output", limit_s)
         assert text in self.output, self.output
