@@ -116,6 +116,9 @@ class Display:
     def _on_baseline(self, text: str) -> None:
         self._say(f"baseline     {text}")
 
+    def _on_pool(self, text: str) -> None:
+        self._say(f"actors       {text}")
+
     def _on_warning(self, text: str) -> None:
         self._say(f"warning      {text}")
 

@@ -74,7 +74,9 @@ def _by_lane(ref: LaneRef, timeout_s: float) -> Any:
 
 
 def wait(refs: Sequence[Ref], timeout_s: float) -> Sequence[Ref]:
-    """Those results that are there, or will never be; waits for the first of them.
+    """Those results that are on this node, or will never be; waits for the first of them.
+
+    What lies on another node is fetched meanwhile: nobody stands in a transfer from a node that may be cut off.
 
     Args:
         refs: Of the results.
@@ -83,13 +85,13 @@ def wait(refs: Sequence[Ref], timeout_s: float) -> Sequence[Ref]:
     by_lane = [ref for ref in refs if isinstance(ref, LaneRef)]
     by_ray = [ref for ref in refs if not isinstance(ref, LaneRef)]
     if not by_lane:
-        return list(ray.wait(by_ray, num_returns=1, timeout=timeout_s, fetch_local=False)[0])
+        return list(ray.wait(by_ray, num_returns=1, timeout=timeout_s)[0])
     until = time.monotonic() + timeout_s
     done, left_s = [ref for ref in by_lane if ref.is_done], 0.0
     while not done and left_s >= 0:
         left_s = until - time.monotonic()
         take_what_came({ref.lane for ref in by_lane}, max(0.0, min(left_s, _TURN_S if by_ray else left_s)))
         done = [ref for ref in by_lane if ref.is_done]
-        if by_ray and (found := ray.wait(by_ray, num_returns=1, timeout=0, fetch_local=False)[0]):
+        if by_ray and (found := ray.wait(by_ray, num_returns=1, timeout=0)[0]):
             return [*found, *done]
     return done

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,10 +15,10 @@ from fedray.client.host import Work
 from fedray.errors import FedrayError, RoundFailed
 from fedray.messages import Block, BlockReport, Floats, Partial
 from fedray.runtime import tree
-from fedray.runtime.answers import get
-from fedray.runtime.dispatch import Call, Dispatch, Loss
+from fedray.runtime.answers import Ref, get
+from fedray.runtime.dispatch import Call, Dispatch, Loose, Loss
 from fedray.runtime.losses import LONGEST_S, Losses, Seen
-from fedray.runtime.lost import ActorDied, NoAnswer
+from fedray.runtime.lost import ActorDied
 from fedray.runtime.pool import Pool
 from fedray.simulation.backend import Answers, Beside, CohortResult, OnReport, nothing
 from fedray.simulation.blocks import part
@@ -74,7 +75,7 @@ class RayBackend:
         reports = list(cohort.reports.values())
         busy_s = sum(report.seconds for report in reports)
         self._work_s = busy_s / max(1.0, sum(block.work for block in blocks))
-        copies = len(calls) if shared is parameters else len(set(self._pool.nodes()))
+        copies = len(calls) if shared is parameters else len(set(self._pool.nodes()) - {""})
         return CohortResult(
             partial=cohort.total.partial(),
             reports=reports,
@@ -84,7 +85,7 @@ class RayBackend:
             dropped=losses.dropped,
             faults=losses.events(self._pool.chaos.strikes() if losses.struck else ()),
             deaths=self._pool.deaths - deaths,
-            slots=self._pool.placement.slots,
+            slots=self._dispatch.num_slots,
         )
 
     def _share(self, parameters: Floats) -> Any:
@@ -105,7 +106,7 @@ class RayBackend:
         by_work = sorted(calm, key=lambda block: (-block.work, block.index))
         work = sum(block.work for block in blocks)
         wanted = math.ceil(work * self._work_s / _CALL_S) if self._work_s else len(blocks)
-        num_calls = min(len(calm), max(self._pool.placement.slots, wanted))
+        num_calls = min(len(calm), max(self._dispatch.num_slots, wanted))
         return [*((block,) for block in struck), *(tuple(by_work[call::num_calls]) for call in range(num_calls))]
 
     def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> Answers:
@@ -284,9 +285,13 @@ class _Cohort:
         leaves = {actor: submit(actor, "collect", self.round) for actor in self._holding}
         self._holding.clear()
         for merged in tree.merge(self.pool, leaves, nodes, small=small):
-            self.dispatch.loose[merged.ref] = lambda limit_s, merged=merged: self._include(merged, asked, limit_s)
+            take, apart = partial(self._include, merged, asked), partial(self._take_apart, merged, asked)
+            self.dispatch.loose[merged.ref] = self._loose(take, apart)
 
-    def _include(self, merged: tree.Sum, asked: Mapping[int, int], limit_s: float) -> None:
+    def _loose(self, on_there: Callable[[], None], on_late: Callable[[], None]) -> Loose:
+        return Loose(on_there=on_there, on_late=on_late, limit_s=self.losses.collect_limit_s)
+
+    def _include(self, merged: tree.Sum, asked: Mapping[int, int]) -> None:
         """Adds a sum; where it is lost, or some of it is trained again, those that it was made of, one by one.
 
         Args:
@@ -296,18 +301,27 @@ class _Cohort:
         """
         if all(self.pool.current(actor) == asked[actor] for actor in merged.leaves):
             try:
-                return self._add(get(merged.ref, limit_s))
+                return self._add(get(merged.ref))
             except (ActorDied, RayError):
                 self.pool.check()
+        return self._take_apart(merged, asked)
+
+    def _take_apart(self, merged: tree.Sum, asked: Mapping[int, int]) -> None:
+        """Waits for each of the sums that a sum is made of."""
         for actor, leaf in merged.leaves.items():
-            if self.pool.current(actor) == asked[actor]:
-                try:
-                    self._add(get(leaf, limit_s))
-                except ActorDied as error:
-                    if isinstance(error, NoAnswer):
-                        self.pool.end(actor)
-                    self.dispatch.replace(actor, str(error))
-        return None
+            include, end = partial(self._include_leaf, actor, leaf, asked), partial(self._end, actor, asked)
+            self.dispatch.loose[leaf] = self._loose(include, end)
+
+    def _include_leaf(self, actor: int, leaf: Ref, asked: Mapping[int, int]) -> None:
+        if self.pool.current(actor) == asked[actor]:
+            try:
+                self._add(get(leaf))
+            except ActorDied as error:
+                self.dispatch.replace(actor, str(error))
+
+    def _end(self, actor: int, asked: Mapping[int, int]) -> None:
+        if self.pool.current(actor) == asked[actor]:
+            self.dispatch.end(actor, self.losses.collect_limit_s)
 
     def _add(self, partial: Partial) -> None:
         self.num_bytes += partial.total.nbytes

@@ -132,14 +132,17 @@ class ChaosActors:
         self._answers({node: actor.ready.remote() for node, actor in asked.items()})
 
     def end(self, node: str, pid: int) -> None:
-        """Ends an actor's process, where its node is still there."""
+        """Has an actor's process ended, where its node is still there; nobody waits for a node that may be cut off."""
+        threading.Thread(target=self._end, args=(node, pid), name="fedray-end", daemon=True).start()
+
+    def _end(self, node: str, pid: int) -> None:
         for _ in range(_ATTEMPTS):
             if self._answers({node: self.on(node).end.remote(pid)}):
                 return
 
     def strikes(self) -> list[Strike]:
         """What was done since the last call, on all nodes."""
-        taken = self._answers({node: actor.take.remote() for node, actor in self._actors.items()})
+        taken = self._answers({node: actor.take.remote() for node, actor in list(self._actors.items())})
         return [strike for strikes in taken.values() for strike in strikes]
 
     def _answers(self, asked: Mapping[str, Ref]) -> dict[str, Any]:

@@ -213,6 +213,8 @@ def run(
                     f"the driver died without a further round, {driver_deaths} in a row ({cause}); go on with "
                     f"`fedray resume {folder.path}`, or raise failures.driver_restarts"
                 ) from None
+            have = shape()
+            placement = placement.refitted(have.cpus, have.memory_bytes)
             text = f"the driver died ({cause}) and goes on from its last checkpoint"
             on_event(Event(kind="warning", values={"text": text}))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedray.errors import CapacityError, ClusterError
-from fedray.runtime.answers import ANSWER_S, Ref, get, wait
+from fedray.runtime.answers import Ref, get, wait
 from fedray.runtime.lost import ActorDied, AnswerLost
 from fedray.runtime.pool import Pool
 
@@ -18,8 +18,8 @@ _SHORT_S = 0.05
 none of them waits behind a slow one while another actor is idle."""
 _STARTS = 3
 """How often in a row one actor may die while it starts, or not start in time, where it is needed."""
-_OVERDUE_S = 5.0
-"""How much longer each sum is waited for that is overdue: all others have come, and nobody works."""
+_AT_ONCE = 16
+"""So many actors start beside the run before more join."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,21 @@ class Call:
     is_small: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loose:
+    """What is waited for beside the calls.
+
+    Attributes:
+        on_there: Told that it is there, or that it is lost.
+        on_late: Told that nobody works any more, and that nothing has come for `limit_s`.
+        limit_s: How long to wait then.
+    """
+
+    on_there: Callable[[], None]
+    on_late: Callable[[], None]
+    limit_s: float
+
+
 @dataclass(slots=True)
 class _Queue:
     """Calls that one actor has: it works at the first, since `began`."""
@@ -82,7 +97,7 @@ class _Start:
 
 
 class Dispatch:
-    """Keeps the actors of a pool at work, at most `slots` of them at a time.
+    """Keeps the actors of a pool at work, at most `slots` of them at a time; more of them join where there is room.
 
     Args:
         pool: The actors.
@@ -92,13 +107,13 @@ class Dispatch:
         self.pool, self._start_timeout_s = pool, pool.start_timeout_s
         self.urgent: deque[Call] = deque()
         self.others: deque[Call] = deque()
-        self.loose: dict[Ref, Callable[[float], None]] = {}
-        """References waited for beside the calls, and who is told that one is there, or overdue: then it is waited for
-        so many seconds more."""
+        self.loose: dict[Ref, Loose] = {}
+        """References waited for beside the calls."""
         self._queues = [_Queue() for _ in range(pool.size)]
         self._idle = deque(range(pool.size))
         self._starts: dict[Ref, _Start] = {}
-        self._is_short, self._looked_at, self._heard_at = True, time.monotonic(), time.monotonic()
+        self._is_short, self._looked_at = True, time.monotonic()
+        self._heard_at = time.monotonic()
         self._roomless = set[int]()
 
     def run(self, is_done: Callable[[], bool], on_handed_out: Callable[[], None] | None = None) -> None:
@@ -136,7 +151,7 @@ class Dispatch:
 
     def _free(self, call: Call) -> int | None:
         """The actor that gets an urgent call, or None while all have enough to do."""
-        places = self.pool.placement.slots * (2 if self._is_short else 1)
+        places = self.pool.slots * (2 if self._is_short else 1)
         if call.actor is not None:
             return call.actor if self._num_busy < places else None
         actor = self._unoccupied()
@@ -152,7 +167,12 @@ class Dispatch:
     @property
     def num_free(self) -> int:
         """How many more actors may work now."""
-        return min(len(self._idle), self.pool.placement.slots - self._num_busy)
+        return min(len(self._idle), self.pool.slots - self._num_busy)
+
+    @property
+    def num_slots(self) -> int:
+        """How many actors train at once now, of those that there are."""
+        return max(1, min(self.pool.slots, self.pool.size - len(self._starts)))
 
     def _unoccupied(self) -> int | None:
         return self._idle[0] if self.num_free > 0 else None
@@ -178,10 +198,11 @@ class Dispatch:
             elif ref in self._starts:
                 self._started(ref)
             elif ref in self.loose:
-                self.loose.pop(ref)(ANSWER_S)
+                self.loose.pop(ref).on_there()
         if time.monotonic() - self._looked_at > _POLL_S:
             self._looked_at = time.monotonic()
             self._look_at_limits()
+            self._grow()
 
     def _take(self, actor: int) -> None:
         queue = self._queues[actor]
@@ -222,6 +243,15 @@ class Dispatch:
         self._begin_start(actor, self.pool.replace(actor, cause), attempts=1)
         self._make_again(actor, loss)
 
+    def end(self, actor: int, limit_s: float) -> None:
+        """Ends an actor that did not answer in time, and replaces it.
+
+        Raises:
+            FedrayError: As `replace`.
+        """
+        self.pool.end(actor)
+        self.replace(actor, f"it did not answer in {limit_s:.0f} s; see failures.deadline")
+
     def _make_again(self, actor: int, loss: Loss) -> None:
         """Makes all calls of an actor again.
 
@@ -231,6 +261,13 @@ class Dispatch:
         self._queues[actor].calls.clear()
         if lost:
             self.urgent.extendleft(reversed([*lost[0].on_lost(loss), *lost[1:]]))
+
+    def _grow(self) -> None:
+        """Starts actors beside the others where nodes have joined."""
+        while self.pool.has_room and len(self._starts) < _AT_ONCE:
+            ref = self.pool.add()
+            self._queues.append(_Queue())
+            self._begin_start(len(self._queues) - 1, ref, attempts=1)
 
     def _begin_start(self, actor: int, ref: Ref, attempts: int) -> None:
         until = time.monotonic() + self._start_timeout_s
@@ -254,18 +291,17 @@ class Dispatch:
     def _look_at_limits(self) -> None:
         """Replaces actors that take too long, and those that do not start."""
         now = time.perf_counter()
+        if self.loose and not any(queue.calls for queue in self._queues):
+            silent_s = time.monotonic() - self._heard_at
+            for ref in [ref for ref, loose in self.loose.items() if silent_s > loose.limit_s]:
+                self._heard_at = time.monotonic()  # what is waited for instead has as long
+                self.loose.pop(ref).on_late()
         for actor, queue in enumerate(self._queues):
             if queue.calls and now - queue.began > (limit_s := queue.calls[0][0].limit_s):
-                self.pool.end(actor)
-                self.replace(actor, f"it did not answer in {limit_s:.0f} s; see failures.deadline")
+                self.end(actor, limit_s)
         for ref, start in list(self._starts.items()):
             if time.monotonic() > start.until:
                 self._start_late(ref, start)
-        if self.loose and time.monotonic() - self._heard_at > ANSWER_S and not any(q.calls for q in self._queues):
-            overdue = list(self.loose.values())
-            self.loose.clear()
-            for tell in overdue:
-                tell(_OVERDUE_S)
 
     def _start_late(self, ref: Ref, start: _Start) -> None:
         """Starts an actor again that hangs, or for which there is no room.

@@ -21,6 +21,8 @@ Seen = deque[tuple[float, float]]
 
 LONGEST_S = 1800.0
 """Limit of a call of which nothing is known yet."""
+_COLLECT_S = 120.0
+"""Limit of sums: of large models, over a slow network, through a tree. Ray itself finds a node that is gone sooner."""
 
 
 class Losses:
@@ -66,6 +68,12 @@ class Losses:
             return math.inf if limit_s is None else limit_s
         delays_s = sum(fault.seconds for unit in units for fault in unit.faults if fault.kind in DELAYS)
         return (LONGEST_S if limit_s is None else limit_s) + delays_s
+
+    @property
+    def collect_limit_s(self) -> float:
+        """How long nothing may come of sums that were asked for, while nobody trains."""
+        deadline = self._failures.deadline
+        return math.inf if deadline is None else _COLLECT_S if deadline == "auto" else max(_COLLECT_S, deadline)
 
     def trained(self, unit: Block, report: BlockReport) -> Block:
         """Told that a unit was trained.

@@ -7,7 +7,7 @@ The figures are measured on a 2-core machine with Ray 2.60 and torch 2.13: see `
 import math
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -37,8 +37,8 @@ class ActorsConfig(Config):
     backend: Literal["ray", "serial"] = "ray"
     """Ray actors, or one client after another in this process."""
     clients_per_actor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """1: every client is an actor of its own; a number: that many share one; auto: an actor for each processor, or for
-    each share of a GPU."""
+    """1: every client is an actor of its own; a number: that many share one; auto: an actor for each processor, and for
+    each that joins the cluster later, or for each share of a GPU."""
     num_actors: Annotated[int, Field(ge=1)] | None = None
     """Number of client actors, instead of clients_per_actor."""
     address: str | None = None
@@ -95,6 +95,7 @@ class Placement:
         own_actor: Every client has an actor of its own.
         forked: Actors are forked from a preloaded process.
         gpus_per_actor: Ray's share of a GPU for each.
+        most: How many actors there may be when nodes join; `num_actors` where the settings fix the number.
     """
 
     num_actors: int
@@ -104,6 +105,18 @@ class Placement:
     own_actor: bool
     forked: bool = False
     gpus_per_actor: float = 0
+    most: int = 0
+
+    def fitting(self, cpus: float, memory_bytes: int) -> int:
+        """How many such actors a cluster holds: one for each processor, as far as there is memory."""
+        return _fitting(self.most, self.actor_bytes, cpus, memory_bytes)
+
+    def refitted(self, cpus: float, memory_bytes: int) -> "Placement":
+        """The placement for a cluster that may have changed; the same where the settings fix the number of actors."""
+        if self.most == self.num_actors:
+            return self
+        num_actors = self.fitting(cpus, memory_bytes)
+        return replace(self, num_actors=num_actors, slots=num_actors)
 
     def __str__(self) -> str:
         actors = "1 client actor" if self.num_actors == 1 else f"{self.num_actors} client actors"
@@ -146,6 +159,7 @@ def place(
         own_actor=own,
         forked=forked,
         gpus_per_actor=gpus_per_actor,
+        most=num_clients if _is_free(config) and not on_gpu else num_actors,
     )
 
 
@@ -162,10 +176,8 @@ def _wanted(config: ActorsConfig, num_clients: int, cluster: ClusterShape, actor
     if config.num_actors is not None:
         return min(config.num_actors, num_clients)
     if config.clients_per_actor == "auto":
-        fitting = max(1, cluster.memory_bytes // actor_bytes)
-        if on_gpu:
-            fitting = min(fitting, max(1, _on_gpus(cluster, config.gpus_per_actor or 1.0)))
-        return min(max(1, int(cluster.cpus)), num_clients, fitting)
+        most = min(num_clients, max(1, _on_gpus(cluster, config.gpus_per_actor or 1.0))) if on_gpu else num_clients
+        return _fitting(most, actor_bytes, cluster.cpus, cluster.memory_bytes)
     return -(-num_clients // config.clients_per_actor)
 
 
@@ -202,6 +214,15 @@ def _gpu_share(config: ActorsConfig, num_actors: int, num_clients: int, cluster:
             f"{_setting(config, num_clients, fitting)}"
         )
     return share
+
+
+def _is_free(config: ActorsConfig) -> bool:
+    """Whether the number of actors follows from the cluster."""
+    return config.num_actors is None and config.clients_per_actor == "auto"
+
+
+def _fitting(most: int, actor_bytes: int, cpus: float, memory_bytes: int) -> int:
+    return min(max(1, int(cpus)), most, max(1, memory_bytes // actor_bytes))
 
 
 def _forks(config: ActorsConfig, num_actors: int, cluster: ClusterShape, on_gpu: bool) -> bool:

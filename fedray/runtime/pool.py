@@ -1,4 +1,4 @@
-"""A pool of client actors that are replaced when they die."""
+"""A pool of client actors that are replaced when they die, and get company when the cluster grows."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from fedray.runtime.forking.offer import runtime_env as forked_env
 from fedray.runtime.frames import pack
 from fedray.runtime.lane import Lane
 from fedray.runtime.placement import Placement
+from fedray.runtime.room import Room
 from fedray.runtime.starting import start
 from fedray.simulation.watch import Watch
 
@@ -57,6 +58,7 @@ class Pool:
         self._ages = [0] * placement.num_actors
         self._node = ray.get_runtime_context().get_node_id()
         self._lanes: dict[int, Lane] = {}
+        self._joining = set[int]()
         self._actors: list[Any] = start(
             self._create,
             placement.num_actors,
@@ -64,6 +66,7 @@ class Pool:
             timeout_s=start_timeout_s,
             watch=watch,
         )
+        self._room = Room(placement)
 
     def _create(self) -> Any:
         return self._actor_class.remote(*self._args)
@@ -77,6 +80,9 @@ class Pool:
         self._places[actor] = place
         if place.lane and place.node == self._node:
             self._lanes[actor] = Lane(place.lane, lambda: self._actors[actor].serve_lane.remote())
+        if actor in self._joining:
+            self._joining.remove(actor)
+            self._watch.tell("pool", text=f"client actor {actor} has joined: the cluster has grown")
         if not self._looked:
             self._looked = True
             check_forked(place.pid)
@@ -113,6 +119,23 @@ class Pool:
         self._actors[actor] = self._create()
         return self._actors[actor].place.remote()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the cluster holds more actors than there are."""
+        return self.size < self._room.num_actors
+
+    def add(self) -> Ref:
+        """Starts one more actor, at a position behind the others.
+
+        Returns:
+            Its `Place`, once it can work.
+        """
+        self._joining.add(self.size)
+        self._places.append(None)
+        self._ages.append(0)
+        self._actors.append(self._create())
+        return self._actors[-1].place.remote()
+
     def end(self, actor: int) -> None:
         """Ends the process of an actor that does not answer: Ray itself would ask it to end."""
         place = self._places[actor]
@@ -146,6 +169,11 @@ class Pool:
         return len(self._actors)
 
     @property
+    def slots(self) -> int:
+        """How many actors may train at once: those that joined came with a processor each."""
+        return self.placement.slots + self.size - self.placement.num_actors
+
+    @property
     def retries(self) -> int:
         """How often one call is repeated after its actor died."""
         return self._retries
@@ -156,6 +184,7 @@ class Pool:
 
     def close(self) -> None:
         """Ends all actors."""
+        self._room.close()
         for actor in self._actors:
             ray.kill(actor)
         for lane in self._lanes.values():

@@ -28,10 +28,10 @@ def is_flat(nodes: Sequence[str], *, small: bool) -> bool:
     """Whether all actors send their sums to the driver themselves.
 
     Args:
-        nodes: Where the actors are.
+        nodes: Where the actors are; one that still starts is on "".
         small: Whether the sums are: then adding one takes no longer than asking another actor to.
     """
-    return (small or len(nodes) <= _FAN_IN) and len(set(nodes)) == 1
+    return (small or len(nodes) <= _FAN_IN) and len(set(nodes) - {""}) == 1
 
 
 def merge(pool: Pool, leaves: Mapping[int, Ref], nodes: Sequence[str], *, small: bool) -> list[Sum]:

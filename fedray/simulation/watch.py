@@ -17,7 +17,7 @@ class Event:
     """Something a person who watches wants to see.
 
     Attributes:
-        kind: "starting", "block", "round", "baseline", "saved" or "warning".
+        kind: "starting", "block", "round", "baseline", "saved", "pool" or "warning".
         values: Plain values, by name.
     """
 

@@ -24,8 +24,7 @@ from fedray.simulation.watch import Watch
 def test_actor_that_is_lost_between_training_and_collecting_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blow: signal.Signals, small: bool
 ) -> None:
-    if blow == signal.SIGSTOP:
-        monkeypatch.setattr("fedray.runtime.dispatch.ANSWER_S", 3.0)
+    monkeypatch.setattr("fedray.runtime.losses._COLLECT_S", 3.0)
     if not small:
         monkeypatch.setattr("fedray.runtime.backend._INLINE_BYTES", 0)
     settings = experiment(tmp_path)

@@ -55,3 +55,17 @@ def test_node_sends_one_sum_that_it_added_itself():
     for part in sums:
         actor, parts = calls.made[str(part.ref)]
         assert {nodes[int(leaf.split()[1])] for leaf in parts} == {nodes[actor]}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "flat"),
+    [
+        (["a"] * 8, True),
+        (["a"] * 9, False),
+        (["a", "b"], False),
+        (["a", "", "a"], True),
+        (["a", "", "b"], False),
+    ],
+)
+def test_actors_of_one_node_send_their_sums_to_the_driver_also_while_another_starts(nodes: list[str], flat: bool):
+    assert tree.is_flat(nodes) == flat

@@ -50,6 +50,30 @@ def test_auto_takes_fewer_actors_where_memory_is_short():
     assert place(ActorsConfig(), 1000, P, cluster(cpus=64, actors=5.5)).num_actors == 5
 
 
+@pytest.mark.parametrize(
+    ("settings", "cpus", "actors", "fitting"),
+    [
+        ({}, 6, 100, 6),
+        ({}, 3, 100, 3),
+        ({}, 6, 5.5, 5),
+        ({}, 60, 100, 20),
+        ({}, 0.5, 0.5, 1),
+        ({"num_actors": 4}, 6, 100, 4),
+        ({"clients_per_actor": 5}, 6, 100, 4),
+        ({"clients_per_actor": 1}, 60, 100, 20),
+    ],
+)
+def test_number_of_actors_follows_the_cluster_unless_it_is_fixed(
+    settings: dict, cpus: float, actors: float, fitting: int
+):
+    placement = place(ActorsConfig(**settings), 20, P, cluster())
+    assert placement.fitting(cpus, int(actors * SMALL)) == fitting
+    is_free = not settings
+    again = placement.refitted(cpus, int(actors * SMALL))
+    assert again.num_actors == (fitting if is_free else placement.num_actors)
+    assert again.slots == (fitting if is_free else placement.slots)
+
+
 def test_cluster_with_less_than_one_processor_has_one_slot():
     assert place(ActorsConfig(), 10, P, cluster(cpus=0.5)).slots == 1
 
