@@ -14,7 +14,7 @@ POLICIES = ("replace", "drop")
 
 
 def main() -> None:
-    """Twelve runs, a table and a plot."""
+    """Two runs for each rate, a table and a plot."""
     start_ray()
     costs: dict[tuple[str, float], Cost] = {}
     for rate in RATES:
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _table(costs: dict[tuple[str, float], Cost]) -> Table:
-    table = Table(title="Blocks whose actor is killed, in every one of 15 rounds")
+    table = Table(title="Blocks whose actor is killed, in every round")
     for name in ("policy", "rate", "actors killed", "clients again", "weight kept", "AUPRC", "rounds s", "digest"):
         table.add_column(name, justify="right")
     for (policy, rate), one in costs.items():
