@@ -17,7 +17,8 @@ from rich.table import Table
 
 import fedray
 from experiments.fault_tolerance.intervals_figure import figure
-from experiments.fault_tolerance.runs import HERE, RESULTS, start_ray, undisturbed
+from experiments.fault_tolerance.runs import HERE, RESULTS, start_ray
+from experiments.fault_tolerance.pauses import Pauses
 from fedray import Result
 from fedray.files import write_json
 from fedray.simulation.watch import Event
@@ -145,29 +146,26 @@ def main() -> None:
 def calm(every_s: float) -> Result:
     """The run without kills."""
     settings = [f"checkpoint.every_s={every_s}", "faults=[]"]
-    return undisturbed(lambda: fedray.run(fedray.load(HERE / "intervals.yaml", settings)))
+    return fedray.run(fedray.load(HERE / "intervals.yaml", settings))
 
 
 def killed(every_s: float) -> Killed:
     """The run with kills."""
     print(f"killed, saved every {every_s:g} s ...", flush=True)
-    told: list[Told] = []
-
-    def work() -> Result:
-        told.append(Told())
-        settings = [f"checkpoint.every_s={every_s}"]
-        return fedray.run(fedray.load(HERE / "intervals.yaml", settings), on_event=told[-1].watch)
-
-    result = undisturbed(work)
-    last, faults = told[-1], result.faults
+    told, settings = Told(), [f"checkpoint.every_s={every_s}"]
+    with Pauses() as pauses:
+        result = fedray.run(fedray.load(HERE / "intervals.yaml", settings), on_event=told.watch)
+    faults = result.faults
     signals = faults[faults["kind"] == "kill_driver"]["injected_at"].tolist()
     deaths = faults[faults["kind"] == "driver died"]["round"].tolist()
     return Killed(
         every_s=every_s,
-        wall_s=last.ended - last.began[0],
+        wall_s=told.ended - told.began[0] - pauses.within(told.began[0], told.ended),
         kills=len(signals),
-        lost_rounds=sum(died - first for died, first in zip(deaths, last.first[1:], strict=True)),
-        restart_s=sum(began - signal for signal, began in zip(signals, last.began[1:], strict=True)),
+        lost_rounds=sum(died - first for died, first in zip(deaths, told.first[1:], strict=True)),
+        restart_s=sum(
+            began - signal - pauses.within(signal, began) for signal, began in zip(signals, told.began[1:], strict=True)
+        ),
         digest=result.digest,
     )
 

@@ -1,4 +1,4 @@
-"""Whether the machine itself stood still: a virtual machine may be paused for seconds, and then no time counts."""
+"""Whether the machine itself stood still: a virtual machine may be paused for seconds, and that time is nobody's."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ class Pauses:
     """Watches the clock while it is open.
 
     Attributes:
-        seconds: How long the machine stood still.
+        spans: From when to when the machine stood still, in epoch seconds.
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.spans: list[tuple[float, float]] = []
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -31,10 +31,14 @@ class Pauses:
         self._closed.set()
         self._thread.join()
 
+    def within(self, start: float, end: float) -> float:
+        """Seconds between two moments in which the machine stood still."""
+        return sum(max(0.0, min(end, until) - max(start, since)) for since, until in self.spans)
+
     def _watch(self) -> None:
-        before = time.monotonic()
+        before = time.time()
         while not self._closed.wait(_TICK_S):
-            now = time.monotonic()
+            now = time.time()
             if now - before > _PAUSE_S:
-                self.seconds += now - before
+                self.spans.append((before, now))
             before = now

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import fedray
 from experiments.fault_tolerance.pauses import Pauses
 from fedray import Result
 from fedray.files import write_json
+from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.watch import Event
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class Cost:
         name: What was done to it.
         digest: Of its last round.
         rounds_s: Wall seconds of all rounds.
+        paused_s: Seconds in which the machine stood still meanwhile; not in them.
         deaths: Client actors that died.
         driver_deaths: Drivers that died.
         fates: Fate to number of clients, of all rounds.
@@ -47,36 +48,31 @@ class Cost:
     weight: float
     metrics: dict[str, float]
     folder: str
-    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    paused_s: float = 0.0
 
 
 def run(name: str, file: str, settings: Sequence[str] = ()) -> Cost:
-    """One run of an experiment file of this folder, with settings replaced; again where the machine stood still."""
+    """One run of an experiment file of this folder, with settings replaced."""
     print(f"{name} ...", flush=True)
-    return cost(name, undisturbed(lambda: fedray.run(fedray.load(HERE / file, settings), on_event=_warn)))
+    with Pauses() as pauses:
+        result = fedray.run(fedray.load(HERE / file, settings), on_event=_warn)
+    return cost(name, result, pauses)
 
 
-def undisturbed(work: Callable[[], Result]) -> Result:
-    """Does something, again where the machine stood still in it, so that its wall time counts; three times at most."""
-    for _ in range(_TRIES - 1):
-        with Pauses() as pauses:
-            done = work()
-        if not pauses.seconds:
-            return done
-        print(f"  the machine stood still for {pauses.seconds:.0f} s: once more", file=sys.stderr)
-    return work()
-
-
-def cost(name: str, result: Result) -> Cost:
-    """What a run cost, by its folder."""
+def cost(name: str, result: Result, pauses: Pauses | None = None) -> Cost:
+    """What a run cost, by its folder; time in which the machine stood still is not counted."""
     clients, faults = result.clients, result.faults
     fates = {str(fate): int(num) for fate, num in clients["fate"].value_counts().items()}
     reached = clients.loc[clients["fate"].isin(["ok", "retried"]), "examples"].sum()
     each = clients.groupby("client")["examples"].max()
+    wall_s = float(result.history["seconds/round"].sum())
+    ended = RunFolder(result.folder).lines("rounds")[-1]["time"]
+    paused_s = 0.0 if pauses is None else pauses.within(ended - wall_s, ended)
     return Cost(
         name=name,
         digest=result.digest,
-        rounds_s=float(result.history["seconds/round"].sum()),
+        rounds_s=wall_s - paused_s,
+        paused_s=paused_s,
         deaths=int(result.history["deaths"].sum()),
         driver_deaths=0 if faults.empty else int((faults["kind"] == "driver died").sum()),
         fates=fates,
