@@ -41,8 +41,8 @@ _SETTINGS = {
     "maximum_gcs_dead_worker_cached_count": 100,
 }
 """Ray prints that many workers were started, from four times the first number on; the pool itself starts few at a time.
-The second is for busy machines: the first actors may wait a minute until torch is imported. The others say how many dead
-actors and processes Ray's control service remembers: 100,000 actors by default, so that its memory grows with each."""
+The second is for busy machines: the first actors may wait a minute until torch is imported. The others say how many
+dead actors and processes Ray's control service remembers: 100,000 actors by default, so that each costs memory."""
 
 _ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1"}
 """Of the workers of a Ray that starts here: torch asks for huge pages, as NumPy does by itself. Without them, a page of
