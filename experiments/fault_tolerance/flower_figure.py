@@ -11,7 +11,7 @@ _WIDTH = 0.38
 
 
 def figure(fedray: Sequence[Sequence[int]], flower: Sequence[Sequence[int]]) -> Figure:
-    """Bars of the means, and a point for each run.
+    """Bars of the means, with the least and the most of all runs above them.
 
     Args:
         fedray: Good updates, runs x rounds.
@@ -23,9 +23,9 @@ def figure(fedray: Sequence[Sequence[int]], flower: Sequence[Sequence[int]]) -> 
         means = np.mean(counts, axis=0)
         places = np.arange(1, len(means) + 1) + side * _WIDTH
         bars = axes.bar(places, means, _WIDTH, color=colour, label=f"{label}, mean of {len(counts)} runs")
-        axes.bar_label(bars, fmt="%.3g", padding=2)
-        for run in counts:
-            axes.plot(places, run, linestyle="", marker="_", color="black", markersize=14)
+        least, most = np.min(counts, axis=0), np.max(counts, axis=0)
+        spans = [f"{low}" if low == high else f"{low} to {high}" for low, high in zip(least, most, strict=True)]
+        axes.bar_label(bars, spans, padding=2)
     axes.set(
         title="one of four client actors killed in round 1",
         xlabel="round",

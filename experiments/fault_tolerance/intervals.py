@@ -17,8 +17,8 @@ from rich.table import Table
 
 import fedray
 from experiments.fault_tolerance.intervals_figure import figure
-from experiments.fault_tolerance.runs import HERE, RESULTS, start_ray
 from experiments.fault_tolerance.pauses import Pauses
+from experiments.fault_tolerance.runs import HERE, RESULTS, start_ray
 from fedray import Result
 from fedray.files import write_json
 from fedray.simulation.watch import Event
