@@ -13,8 +13,9 @@ from ray._private.state import state
 ROLES = ("caller", "driver", "client actor", "chaos actor", "nursery", "raylet", "gcs_server", "other")
 """What a process is: "other" are Ray's log monitor and agents, and workers that wait for work or start."""
 ALL = "all processes"
-HELD = ("uss_bytes", "pss_bytes", "open_files", "threads")
-"""What each holds: memory of its own, memory with its part of what is shared, files and threads."""
+HELD = ("anonymous_bytes", "pss_bytes", "open_files", "threads")
+"""What each holds: memory that is no file's, memory with its part of what is shared, files, threads. The first does not
+change when another Ray on this machine maps the same libraries, or no longer."""
 Sample = dict[str, float]
 
 
@@ -36,7 +37,7 @@ def sample() -> Sample:
 
 def _held(process: psutil.Process) -> Sample:
     memory = process.memory_full_info()
-    amounts = (memory.uss, memory.pss, process.num_fds(), process.num_threads())
+    amounts = (memory.rss - memory.shared, memory.pss, process.num_fds(), process.num_threads())
     return dict(zip(HELD, amounts, strict=True))
 
 

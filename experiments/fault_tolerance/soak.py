@@ -90,7 +90,7 @@ def trends(samples: pd.DataFrame) -> list[Trend]:
 
 def _watched() -> dict[str, tuple[str, float]]:
     """What is shown: name to column of the samples, and its unit."""
-    memory = {f"{role}: memory of its own, MB": (f"{role}/uss_bytes", _MB) for role in _LASTING}
+    memory = {f"{role}: anonymous memory, MB": (f"{role}/anonymous_bytes", _MB) for role in _LASTING}
     files = {f"{role}: open files": (f"{role}/open_files", 1) for role in (ALL, *_LASTING)}
     threads = {f"{role}: threads": (f"{role}/threads", 1) for role in (ALL, *_LASTING)}
     return {

@@ -28,16 +28,17 @@ def figure(samples: pd.DataFrame, round_s: pd.Series) -> Figure:
     """
     drawing = Figure(figsize=(13, 7), layout="constrained")
     (memory, files, threads), (store, actors, speed) = drawing.subplots(2, 3, sharex=True)
-    for panel, what, unit in ((memory, "uss_bytes", 1e6), (files, "open_files", 1), (threads, "threads", 1)):
+    for panel, what, unit in ((memory, "anonymous_bytes", 1e6), (files, "open_files", 1), (threads, "threads", 1)):
         for role, (colour, label) in _ROLES.items():
             panel.plot(samples.index, samples[f"{role}/{what}"] / unit, color=colour, label=label)
-    store.plot(samples.index, samples["store/bytes"] / 1e3, color=BLUE)
+    stored = samples["store/bytes"] / 1e3
+    store.plot(samples.index, stored, color=BLUE)
     actors.plot(samples.index, samples["actors/dead"], color=ORANGE, label="dead")
     actors.plot(samples.index, samples["actors/others"], color=BLUE, label="alive or starting")
     smooth = round_s.rolling(_WINDOW, min_periods=1).median()
     speed.plot(smooth.index, smooth.to_numpy(), color=BLUE)
     titles = (
-        (memory, "memory of its own, MB"),
+        (memory, "anonymous memory, MB"),
         (files, "open files"),
         (threads, "threads"),
         (store, "object store, kB"),
@@ -46,6 +47,7 @@ def figure(samples: pd.DataFrame, round_s: pd.Series) -> Figure:
     )
     for panel, title in titles:
         _dress(panel, title)
+    store.set_ylim(0, 1.3 * stored.max())
     actors.legend(frameon=False)
     for panel in (store, actors, speed):
         panel.set_xlabel("round; one of four client actors is killed in each")
