@@ -133,7 +133,7 @@ class Simulation:
             ClientError: A client gave no usable update, and the settings say to end the run.
             RoundFailed: A round lost too much, and the settings say to end the run.
         """
-        self._recorded, self._ended = state, time.perf_counter()
+        self._recorded, self._saved_round, self._ended = state, state.round, time.perf_counter()
         with ThreadPoolExecutor(1, "fedray-digest") as self._digests, ThreadPoolExecutor(1, "fedray-save") as saver:
             self._saving = Saving(saver)
             try:
@@ -234,15 +234,15 @@ class Simulation:
         return seconds
 
     def _settle_clocked(self) -> None:
-        """Records the round before, on the path of this one."""
-        if self._trained is None:
-            return
-        with self._clock("evaluate"):
-            self._trained.evaluating.wait()
-        with self._clock("record"):
-            self._settle()
+        """Records the round before where nothing else has, on the path of this one, and saves it where that is due."""
+        if self._trained is not None:
+            with self._clock("evaluate"):
+                self._trained.evaluating.wait()
+            with self._clock("record"):
+                self._settle()
         with self._clock("checkpoint"):
-            if time.monotonic() - self._saved_at >= self.plan.checkpoint.every_s:
+            is_new = self._recorded.round > self._saved_round
+            if is_new and time.monotonic() - self._saved_at >= self.plan.checkpoint.every_s:
                 self._save()
 
     def _settle_last(self) -> None:
@@ -281,7 +281,7 @@ class Simulation:
                 self.watch.tell("warning", text=f"{error}; {self.checkpoints.standing}")
 
         self._saving.begin(save)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_round = time.monotonic(), state.round
 
     def _count(self, round: int, faults: Sequence[Fault]):
         """Counts the clients that are done; the first ones show that the training goes on, for faults due meanwhile."""
