@@ -56,7 +56,7 @@ def _lanes(found: Explanation) -> dict[str, list[FaultEvent]]:
 def _draw_events(axes: Any, lanes: dict[str, list[FaultEvent]], found: Explanation) -> None:
     for lane, events in enumerate(lanes.values()):
         _draw_lane(axes, lane, events, found.started)
-    axes.set(xlabel="seconds since the start", xlim=_span(found), ylim=(max(1, len(lanes)) - 0.4, -0.6))
+    axes.set(xlabel="seconds since the start of the run", xlim=_span(found), ylim=(max(1, len(lanes)) - 0.4, -0.6))
     axes.set_yticks(range(len(lanes)), list(lanes))
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -77,7 +77,9 @@ def _draw_lane(axes: Any, lane: int, events: list[FaultEvent], started: float) -
     thin = len(events) >= _MANY_EVENTS
     if mended:
         begins, ends = zip(*mended, strict=True)
-        axes.hlines([lane + 0.13] * len(mended), begins, ends, color=MENDING, linewidth=7, label="found to made good")
+        axes.hlines(
+            [lane + 0.13] * len(mended), begins, ends, color=MENDING, linewidth=7, label="from found to made good"
+        )
         marks = {"color": MENDING, "linestyle": "none", "marker": "|", "markersize": 7, "markeredgewidth": 1.0}
         axes.plot(begins, [lane + 0.13] * len(mended), **marks)  # a bar of no width is seen too
     if injected:
@@ -113,7 +115,7 @@ def _span(found: Explanation) -> tuple[float, float]:
 
 
 def _draw_rounds(axes: Any, found: Explanation) -> None:
-    axes.set(xlabel="round", ylabel="seconds")
+    axes.set(xlabel="round", ylabel="seconds of the round")
     axes.spines[["top", "right"]].set_visible(False)
     if not found.rounds:
         axes.text(0.5, 0.5, "no round was recorded", transform=axes.transAxes, ha="center", va="center")

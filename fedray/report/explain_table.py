@@ -50,7 +50,10 @@ def _by_kind(found: Explanation, name: str) -> Table:
         table.add_column(column, justify="right")
     for kind in found.kinds:
         table.add_row(*_cells(kind, found.fates.ledger_rows is not None))
-    table.caption = "after s: median/worst seconds; weight: per cent of the examples of the run"
+    table.caption = (
+        "found after s: seconds from the fault, made good after s: from there until what was lost is trained again, "
+        "median/worst; weight lost: part of the examples that is not in the result"
+    )
     return table
 
 
@@ -81,17 +84,14 @@ def _timeline(found: Explanation, num: int) -> Table:
     table.add_column("round", justify="right")
     table.add_column("what happened", overflow="fold")
     table.add_column("seconds", justify="right")
-    table.add_column("median", justify="right")
+    median = [] if found.median_s is None else [digits(found.median_s)]
+    if median:
+        table.add_column("median", justify="right")
+        table.caption = "median: seconds of the undisturbed rounds"
     table.add_column("fates", overflow="fold")
     for story in shown:
-        table.add_row(
-            str(story.round),
-            Text(happenings(story)),
-            digits(story.wall_s),
-            MISSING if found.median_s is None else digits(found.median_s),
-            numbers(story.fates),
-        )
-    table.caption = "median: seconds of the undisturbed rounds"
+        cells = (Text(happenings(story)), digits(story.wall_s), *median, numbers(story.fates))
+        table.add_row(str(story.round), *cells)
     return table
 
 

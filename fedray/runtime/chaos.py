@@ -115,7 +115,7 @@ class ChaosActors:
     """One chaos actor for each node that needs one; started when first asked for."""
 
     def __init__(self) -> None:
-        options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4}
+        options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4, "enable_task_events": False}
         self._class: Any = ray.remote(**options)(Chaos)
         self._actors: dict[str, Any] = {}
 

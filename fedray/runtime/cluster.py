@@ -36,9 +36,15 @@ _SHM = Path("/dev/shm")  # noqa: S108
 _MIN_SHM_BYTES = 200_000_000
 _ANSWER_S = 5.0
 """How long a cluster may take to accept a connection."""
-_SETTINGS = {"worker_maximum_startup_concurrency": 1024, "worker_register_timeout_seconds": 300}
+_SETTINGS = {
+    "worker_maximum_startup_concurrency": 1024,
+    "worker_register_timeout_seconds": 300,
+    "maximum_gcs_destroyed_actor_cached_count": 100,
+    "maximum_gcs_dead_worker_cached_count": 100,
+}
 """Ray prints that many workers were started, from four times the first number on; the pool itself starts few at a time.
-The second is for busy machines: the first actors may wait a minute until torch is imported."""
+The second is for busy machines: the first actors may wait a minute until torch is imported. The others say how many
+dead actors and processes Ray's control service remembers: 100,000 actors by default, so that each costs memory."""
 
 _ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1"}
 """Of the workers of a Ray that starts here: torch asks for huge pages, as NumPy does by itself. Without them, a page of
@@ -232,6 +238,7 @@ def _drive(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     driver_class: Any = ray.remote(Driver)
     options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
+    options["enable_task_events"] = False  # Ray's own record of every call: of ten polls a second, in a long run
     driver = driver_class.options(**options).remote(plan, placement, start_timeout_s, str(folder.path))
     pulse, asked = Pulse(start_timeout_s), False
     try:

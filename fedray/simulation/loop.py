@@ -134,7 +134,7 @@ class Simulation:
             ClientError: A client gave no usable update, and the settings say to end the run.
             RoundFailed: A round lost too much, and the settings say to end the run.
         """
-        self._recorded, self._ended = state, time.perf_counter()
+        self._recorded, self._saved_round, self._ended = state, state.round, time.perf_counter()
         with ThreadPoolExecutor(1, "fedray-digest") as self._digests, ThreadPoolExecutor(1, "fedray-save") as saver:
             self._saving = Saving(saver)
             try:
@@ -254,13 +254,12 @@ class Simulation:
         return seconds
 
     def _settle_clocked(self) -> None:
-        """Records the round before, on the path of this one."""
-        if self._trained is None:
-            return
-        with self._clock("evaluate"):
-            self._trained.evaluating.wait()
-        with self._clock("record"):
-            self._settle()
+        """Records the round before where nothing else has, on the path of this one, and saves it where that is due."""
+        if self._trained is not None:
+            with self._clock("evaluate"):
+                self._trained.evaluating.wait()
+            with self._clock("record"):
+                self._settle()
         with self._clock("checkpoint"):
             self._save_if_due()
 
@@ -293,9 +292,10 @@ class Simulation:
         return advance(self.plan.strategy, state, mean, self.layout.num_trainable)
 
     def _save_if_due(self) -> None:
-        """A storage that is slower than the time between two checkpoints is not waited for."""
+        """Saves what is new; a storage that is slower than the time between two checkpoints is not waited for."""
         every_s = self.plan.checkpoint.every_s
-        if time.monotonic() - self._saved_at >= every_s and (every_s == 0 or not self._saving.is_busy):
+        is_due = time.monotonic() - self._saved_at >= every_s and (every_s == 0 or not self._saving.is_busy)
+        if is_due and self._recorded.round > self._saved_round:
             self._save()
 
     def _save(self) -> None:
@@ -312,7 +312,7 @@ class Simulation:
                 self.watch.tell("warning", text=f"{error}; {self.checkpoints.standing}")
 
         self._saving.begin(save)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_round = time.monotonic(), state.round
 
     def _count(self, round: int, faults: Sequence[Fault]):
         """Counts the clients that are done; the first ones show that the training goes on, for faults due meanwhile."""

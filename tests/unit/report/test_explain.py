@@ -195,6 +195,7 @@ def test_tables_and_plain_values(mixed: Path):
     text = console.export_text()
     assert "press-line: what went wrong, by kind" in text
     assert "0.400/0.400" in text
+    assert "median: seconds of the undisturbed rounds" in text
     assert "the 1 most costly of 2 disturbed rounds" in text
     assert "kill (block 1); death (block 0)" in text
     assert "2 corrupt" not in text
@@ -214,6 +215,9 @@ def test_replaced_actors_change_nothing(tmp_path: Path):
     assert (found.is_changed, found.median_s, found.more_s) == (False, None, None)
     lines = sentences(found)
     assert "how many seconds the run lost cannot be told, since every recorded round has events" in lines[2]
+    console = Console(width=80, record=True, file=StringIO())
+    show(console, found, "press-line", 1)
+    assert "undisturbed" not in console.export_text()  # nothing to compare with: no column of dashes
     assert lines[4] == (
         "The result was not changed: every client's update is in it, with the bits of a run without faults."
     )

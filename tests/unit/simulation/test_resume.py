@@ -2,19 +2,23 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from tiny_runs import Run, crash_in
 
 from fedray.errors import CapacityError
+from fedray.server.strategy import ServerState
+from fedray.simulation import loop
 from fedray.simulation.backend import SerialBackend
-from fedray.simulation.checkpoint import Checkpoints
+from fedray.simulation.checkpoint import Checkpoints, digest
 from fedray.simulation.loop import Simulation
 from fedray.simulation.run_folder import RunFolder
-from fedray.simulation.watch import Interrupted
+from fedray.simulation.watch import Interrupted, Watch
 
 STRATEGIES = [
     {"name": "fedadam", "lr": 0.1},
@@ -296,3 +300,33 @@ def test_no_checkpoint_follows_records_that_could_not_be_written(tmp_path: Path,
             Run(tmp_path, checkpoint={"every_s": 0}).go()
     assert {path.stem for path in (tmp_path / "checkpoint").iterdir()} == {"round-00000001"}
     assert_same(Run(tmp_path).go(), unbroken)
+
+
+def test_round_that_is_recorded_behind_the_next_training_is_saved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As with large models: their digest is ready only while the next round trains."""
+    begun, done = ({round: threading.Event() for round in range(1, 6)} for _ in range(2))
+    saved: list[int] = []
+    tell, save = Watch.tell, Checkpoints.save
+
+    def slow(state: ServerState) -> str:
+        if state.round < 4:
+            assert begun[state.round + 1].wait(20)
+        found = digest(state)
+        done[state.round].set()
+        return found
+
+    def told(watch: Watch, kind: str, **values: Any) -> None:
+        tell(watch, kind, **values)
+        if kind == "block" and values["round"] > 1:
+            begun[values["round"]].set()
+            assert done[values["round"] - 1].wait(20)
+
+    def kept(checkpoints: Checkpoints, state: ServerState, extra: Any = None) -> None:
+        saved.append(state.round)
+        save(checkpoints, state, extra)
+
+    monkeypatch.setattr(loop, "digest", slow)
+    monkeypatch.setattr(Watch, "tell", told)
+    monkeypatch.setattr(Checkpoints, "save", kept)
+    Run(tmp_path, checkpoint={"every_s": 0}).go()
+    assert sorted(set(saved)) == [1, 2, 3, 4]
