@@ -79,13 +79,16 @@ def seen(folder: Path, mark: str) -> dict:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def await_gone(pid: int) -> None:
     until = time.monotonic() + 60
     while not gone(pid):
-        assert time.monotonic() < until, psutil.Process(pid)
+        assert time.monotonic() < until, f"process {pid} is still there"
         time.sleep(0.02)
 
 

@@ -325,6 +325,7 @@ def test_round_that_is_recorded_behind_the_next_training_is_saved_too(tmp_path: 
         saved.append(state.round)
         save(checkpoints, state, extra)
 
+    monkeypatch.setattr(loop, "_LARGE", 1)  # parameters from which a thread makes the digest
     monkeypatch.setattr(loop, "digest", slow)
     monkeypatch.setattr(Watch, "tell", told)
     monkeypatch.setattr(Checkpoints, "save", kept)
