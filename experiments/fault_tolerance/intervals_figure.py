@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from fedray.report.curves import BLUE, GREEN, ORANGE
 
@@ -37,7 +38,10 @@ def figure(
     for axes in (left, right):
         axes.axvline(optimum_s, color=GREEN, linestyle="--", label="optimum of Young and Daly")
         axes.set_xscale("log")
-        axes.set_xlabel("seconds between checkpoints; on the left every round, on the right never")
+        axes.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100]))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("seconds between checkpoints (left: every round, right: never)")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
