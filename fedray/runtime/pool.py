@@ -1,5 +1,6 @@
 """A pool of client actors that are replaced when they die, and get company when the cluster grows."""
 
+import contextlib
 from typing import Any
 
 import ray
@@ -79,7 +80,8 @@ class Pool:
         """
         self._places[actor] = place
         if place.lane and place.node == self._node:
-            self._lanes[actor] = Lane(place.lane, lambda: self._actors[actor].serve_lane.remote())
+            with contextlib.suppress(OSError):  # it has died since: the first call says so
+                self._lanes[actor] = Lane(place.lane, lambda: self._actors[actor].serve_lane.remote())
         if actor in self._joining:
             self._joining.remove(actor)
             self._watch.tell("pool", text=f"client actor {actor} has joined: the cluster has grown")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import experiment, pool_of
+from runs import experiment, lives, pool_of, until
 
 from fedray.experiment import build_data, build_plan, num_parameters
 from fedray.messages import Block
@@ -81,3 +81,12 @@ def test_ray_says_why_an_actor_on_a_lane_died(pool: Pool) -> None:
     replaced = get(pool.replace(0, "killed"), LIMIT_S)
     pool.started(0, replaced)
     assert get(pool.submit_small(0, "ready"), LIMIT_S) == replaced.pid != pid
+
+
+def test_actor_that_dies_before_its_lane_is_there_is_found_by_the_first_call(pool: Pool) -> None:
+    place = get(pool.replace(0, "for the test"), LIMIT_S)
+    os.kill(place.pid, signal.SIGKILL)
+    until(lambda: not lives(place.pid), "the process to be gone")
+    pool.started(0, place)
+    with pytest.raises(ActorDied, match="died"):
+        get(pool.submit_small(0, "ready"), LIMIT_S)

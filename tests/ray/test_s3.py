@@ -24,8 +24,8 @@ from fedray.simulation.storage import check
 from fedray.simulation.stores import RemoteStore, open_store
 from fedray.simulation.watch import Event
 
-s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -e '.[dev]'")
-pytest.importorskip("moto", reason="moto is not installed: pip install -e '.[dev]'")
+s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -r tests/requirements-s3.txt")
+pytest.importorskip("moto", reason="moto is not installed: pip install -r tests/requirements-s3.txt")
 
 KEY, SECRET = "AKIAWHOREADSTHIS0000", "wJalrNobodyMayReadThis"
 BUCKET = "checkpoints"
