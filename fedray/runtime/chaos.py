@@ -77,11 +77,21 @@ class Chaos:
         """Ends this node: all of its workers and its raylet, with no time to say so, as when a machine is gone."""
         mine = os.getpid()
         raylet = next(process for process in psutil.Process().parents() if process.name() == "raylet")
-        for process in [raylet, *raylet.children(recursive=True)]:
+        for process in {raylet, *raylet.children(recursive=True), *_forks_of(raylet)}:
             if process.pid != mine:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
         os.kill(mine, signal.SIGKILL)
+
+
+def _forks_of(raylet: psutil.Process) -> list[psutil.Process]:
+    """Forked workers of a node and their nursery, which are no children of its raylet; Ray names it to all workers."""
+    found = list[psutil.Process]()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("RAY_RAYLET_PID") == str(raylet.pid):
+                found.append(process)
+    return found
 
 
 def strike_here(chaos: Any, fault: Fault) -> None:
@@ -118,6 +128,7 @@ class ChaosActors:
         options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 4, "enable_task_events": False}
         self._class: Any = ray.remote(**options)(Chaos)
         self._actors: dict[str, Any] = {}
+        self._closed = False
 
     def on(self, node: str) -> Any:
         """The chaos actor of a node."""
@@ -137,7 +148,7 @@ class ChaosActors:
 
     def _end(self, node: str, pid: int) -> None:
         for _ in range(_ATTEMPTS):
-            if self._answers({node: self.on(node).end.remote(pid)}):
+            if self._closed or self._answers({node: self.on(node).end.remote(pid)}):
                 return
 
     def strikes(self) -> list[Strike]:
@@ -152,11 +163,13 @@ class ChaosActors:
             try:
                 answers[node] = get(ref)
             except ActorDied:
-                ray.kill(self._actors.pop(node))
+                if actor := self._actors.pop(node, None):  # unless another has seen it, or all were ended
+                    ray.kill(actor)
         return answers
 
     def close(self) -> None:
         """Ends all of them."""
+        self._closed = True
         for actor in self._actors.values():
             ray.kill(actor)
         self._actors = {}

@@ -130,14 +130,13 @@ def test_late_answer_is_waited_for(found: Found) -> None:
     assert found.result.history.loc[1, "seconds/train"] >= DELAY_S
 
 
-def test_actor_that_hangs_is_found_ended_and_replaced(
-    ray_here: psutil.Process, reference: Result, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("ray_here")
+def test_actor_that_hangs_is_found_ended_and_replaced(reference: Result, tmp_path: Path) -> None:
     stopped: list[int] = []
 
     def stands() -> int | None:
-        children = [child.pid for child in ray_here.children()]
-        return next((pid for pid in children if status(pid) == psutil.STATUS_STOPPED), None)
+        pids = [p.pid for p in psutil.process_iter(["name"]) if (p.info["name"] or "").startswith("ray::ClientActor")]
+        return next((pid for pid in pids if status(pid) == psutil.STATUS_STOPPED), None)
 
     looking = threading.Thread(target=lambda: stopped.append(until(stands, "a process that stands still")), daemon=True)
     looking.start()

@@ -18,7 +18,7 @@ def test_actor_takes_about_the_memory_counted_for_it(tmp_path: Path) -> None:
     settings = experiment(tmp_path)
     data = build_data(settings)
     plan = build_plan(settings, data)
-    pool = pool_of(plan, data, ActorsConfig(num_actors=2))
+    pool = pool_of(plan, data, ActorsConfig(num_actors=2, fork=False))
     blocks = [Block(round=1, index=i, start=i, clients=np.array([i]), work=1.0) for i in range(20)]
     backend = RayBackend(pool, num_parameters(plan))
     result = backend.run_cohort(np.zeros(num_parameters(plan), np.float32), blocks, lambda _: None)

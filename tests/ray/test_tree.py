@@ -68,4 +68,5 @@ def test_node_sends_one_sum_that_it_added_itself():
     ],
 )
 def test_actors_of_one_node_send_their_sums_to_the_driver_also_while_another_starts(nodes: list[str], flat: bool):
-    assert tree.is_flat(nodes) == flat
+    assert tree.is_flat(nodes, small=False) == flat
+    assert tree.is_flat(nodes, small=True) == (len(set(nodes) - {""}) == 1)
