@@ -3,16 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-FAST := tests/unit tests/cli
 
 .PHONY: demo test test-unit check format bench bench-peers bench-memory bench-million bench-actors clean
 
 demo: $(STAMP)  ## Train 1,000 simulated machines on Ray
 	$(BIN)/fedray run experiments/demo/demo.yaml
 
-test: $(STAMP)  ## All tests: those without a Ray of their own on two processors, the others one after another
-	$(BIN)/pytest $(FAST) -n 2 --dist worksteal
-	$(BIN)/pytest $(FAST:%=--ignore=%)
+test: test-unit  ## All tests
+	$(BIN)/pytest --ignore=tests/unit
 
 test-unit: $(STAMP)  ## The fast tests, without Ray, on two processors
 	$(BIN)/pytest tests/unit -n 2 --dist worksteal

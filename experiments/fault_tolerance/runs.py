@@ -33,7 +33,7 @@ class Cost:
         driver_deaths: Drivers that died.
         fates: Fate to number of clients, of all rounds.
         recomputed: Clients that were trained again.
-        weight: Part of the weight of all clients that reached the model.
+        weight: Part of the weight of all clients that reached the model; one that never trained counts as the others.
         metrics: Of the last round.
         folder: The run folder.
     """
@@ -64,7 +64,9 @@ def cost(name: str, result: Result, pauses: Pauses | None = None) -> Cost:
     clients, faults = result.clients, result.faults
     fates = {str(fate): int(num) for fate, num in clients["fate"].value_counts().items()}
     reached = clients.loc[clients["fate"].isin(["ok", "retried"]), "examples"].sum()
-    each = clients.groupby("client")["examples"].max()
+    known = clients.groupby("client")["examples"].max()
+    known = known.where(known > 0)  # a dropped client's row has no examples
+    each = known.fillna(known.mean())
     wall_s = float(result.history["seconds/round"].sum())
     ended = RunFolder(result.folder).lines("rounds")[-1]["time"]
     paused_s = 0.0 if pauses is None else pauses.within(ended - wall_s, ended)
