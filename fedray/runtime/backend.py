@@ -297,7 +297,6 @@ class _Cohort:
         Args:
             merged: The sum.
             asked: Whose sum was at the position of each actor when it was asked for it.
-            limit_s: How long each sum may take to come.
         """
         if all(self.pool.current(actor) == asked[actor] for actor in merged.leaves):
             try:

@@ -32,7 +32,8 @@ class ClientActor(Host):
     def __init__(self, workload: Workload, data: FederatedData) -> None:
         super().__init__(workload, data)
         if sys.platform == "linux":  # who trains does not push aside who wakes it, and has others to wake
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            with contextlib.suppress(OSError):  # a sandbox may refuse; then rounds are only slower
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def place(self) -> Place:
         """Where it is, once it can work."""
