@@ -1,12 +1,12 @@
 """Which processes belong to a run, and what they weigh; found by a mark in their environment, Ray's daemons too."""
 
 import os
-import threading
 import time
 from pathlib import Path
-from types import TracebackType
 
 import psutil
+
+from experiments.watching import Watching
 
 MARK = "FEDRAY_BENCH_ID"
 """Environment variable that every process of a run inherits, however far it detaches itself."""
@@ -58,7 +58,7 @@ def name(pid: int) -> str:
     return title.rpartition("/")[2] or "ended"
 
 
-class Scales:
+class Scales(Watching):
     """Weighs a run from outside while it is open: the peak over time of the sum over its processes.
 
     Args:
@@ -73,20 +73,9 @@ class Scales:
     def __init__(self, mark: str, every_s: float = 0.15) -> None:
         self.peak_bytes, self.processes = 0, list[tuple[str, int]]()
         self._mark, self._every_s, self._known = mark, every_s, dict[int, bool]()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__()
 
-    def __enter__(self) -> "Scales":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closed.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def _watch(self) -> None:
         pause_s = self._every_s
         while not self._closed.wait(pause_s):
             began = time.perf_counter()

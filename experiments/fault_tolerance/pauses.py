@@ -1,15 +1,15 @@
 """Whether the machine itself stood still: a virtual machine may be paused for seconds, and that time is nobody's."""
 
-import threading
 import time
-from types import TracebackType
+
+from experiments.watching import Watching
 
 _TICK_S = 0.1
 _PAUSE_S = 2.0
 """A thread that sleeps so short wakes so late only where the whole machine stood still."""
 
 
-class Pauses:
+class Pauses(Watching):
     """Watches the clock while it is open.
 
     Attributes:
@@ -18,18 +18,7 @@ class Pauses:
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float]] = []
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "Pauses":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closed.set()
-        self._thread.join()
+        super().__init__()
 
     def within(self, start: float, end: float) -> float:
         """Seconds between two moments in which the machine stood still."""
