@@ -45,12 +45,13 @@ bench-million: $(STAMP)  ## A million registered clients, 10,000 and 20,000 of t
 bench-actors: $(STAMP)  ## 400 client actors of one client each, and with ten of them killed; about ten minutes
 	$(BIN)/python experiments/scalability/actors.py
 
+# What the S3 tests want comes by itself: beside all else pip searches for long and takes another torch.
 $(STAMP): pyproject.toml tests/requirements-s3.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedray needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	$(BIN)/python -m pip install --quiet -r tests/requirements-s3.txt # alone: with all else pip searches long and takes another torch
+	$(BIN)/python -m pip install --quiet -r tests/requirements-s3.txt
 	touch $@
 
 clean:
