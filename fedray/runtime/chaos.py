@@ -129,13 +129,15 @@ class ChaosActors:
         self._class: Any = ray.remote(**options)(Chaos)
         self._actors: dict[str, Any] = {}
         self._closed = False
+        self._lock = threading.RLock()  # threads that end processes start actors and give them up too
 
     def on(self, node: str) -> Any:
         """The chaos actor of a node."""
-        if node not in self._actors:
-            here = NodeAffinitySchedulingStrategy(node, soft=False)
-            self._actors[node] = self._class.options(scheduling_strategy=here).remote()
-        return self._actors[node]
+        with self._lock:
+            if node not in self._actors:
+                here = NodeAffinitySchedulingStrategy(node, soft=False)
+                self._actors[node] = self._class.options(scheduling_strategy=here).remote()
+            return self._actors[node]
 
     def start_on(self, nodes: Iterable[str]) -> None:
         """Waits for the chaos actors of some nodes, so that no deadline runs while they start; "" is no node."""
@@ -148,12 +150,18 @@ class ChaosActors:
 
     def _end(self, node: str, pid: int) -> None:
         for _ in range(_ATTEMPTS):
-            if self._closed or self._answers({node: self.on(node).end.remote(pid)}):
+            with self._lock:
+                if self._closed:  # nobody would end an actor that is started now
+                    return
+                asked = {node: self.on(node).end.remote(pid)}
+            if self._answers(asked):
                 return
 
     def strikes(self) -> list[Strike]:
         """What was done since the last call, on all nodes."""
-        taken = self._answers({node: actor.take.remote() for node, actor in list(self._actors.items())})
+        with self._lock:
+            asked = {node: actor.take.remote() for node, actor in self._actors.items()}
+        taken = self._answers(asked)
         return [strike for strikes in taken.values() for strike in strikes]
 
     def _answers(self, asked: Mapping[str, Ref]) -> dict[str, Any]:
@@ -163,13 +171,15 @@ class ChaosActors:
             try:
                 answers[node] = get(ref)
             except ActorDied:
-                if actor := self._actors.pop(node, None):  # unless another has seen it, or all were ended
-                    ray.kill(actor)
+                with self._lock:
+                    if actor := self._actors.pop(node, None):  # unless another has seen it, or all were ended
+                        ray.kill(actor)
         return answers
 
     def close(self) -> None:
         """Ends all of them."""
-        self._closed = True
-        for actor in self._actors.values():
-            ray.kill(actor)
-        self._actors = {}
+        with self._lock:
+            self._closed = True
+            for actor in self._actors.values():
+                ray.kill(actor)
+            self._actors = {}
