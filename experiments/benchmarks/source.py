@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.benchmarks.shards import Shards
 from fedray.data.base import FederatedData, GeneratedDataConfig
-from fedray.messages import DataSpec, Ints, Shard
+from fedray.messages import DataSpec, Ints, Joined, Shard
 
 
 class Cached(GeneratedDataConfig):
@@ -40,6 +40,11 @@ class CachedData(FederatedData):
     def shards(self, clients: Ints) -> list[Shard]:
         x, y = self.files.x, self.files.y
         return [Shard(x=x[client], y=y[client]) for client in clients.tolist()]
+
+    def joined(self, clients: Ints) -> Joined:
+        x, y, rows = self.files.x, self.files.y, self.files.workload.rows
+        places = (clients[:, None] * rows + np.arange(rows)).ravel()
+        return Joined(x=x.reshape(-1, *x.shape[2:]), y=y.ravel(), rows=places, sizes=self.sizes[clients])
 
     def test(self) -> Shard | None:
         """None: the bench evaluates all runners' final parameters itself."""

@@ -10,6 +10,7 @@ Shapes: C clients.
 
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,12 +31,13 @@ class Masks:
     """The masks of some clients in one step.
 
     Args:
-        keys: One stream a client, shape (C,).
+        streams: The streams of these clients, and perhaps of others before them.
         step: Which step, from 0.
+        first: Position of the first client in the streams.
     """
 
-    def __init__(self, keys: Words, step: int) -> None:
-        self._keys, self._step = keys, step
+    def __init__(self, streams: "MaskStreams", step: int, first: int) -> None:
+        self._streams, self._step, self._first = streams, step, first
 
     def draw(self, layer: int, p: float, shape: tuple[int, ...]) -> Tensor:
         """What a layer's inputs are multiplied by: 0, with probability p to 16 bits, or 1 / (1 - p).
@@ -48,15 +50,15 @@ class Masks:
         Returns:
             Masks, float32, shape (C, *shape).
         """
-        num = math.prod(shape)
-        streams = seeds.split(seeds.split(self._keys, self._step), layer)
+        num, keys = math.prod(shape), self._streams.keys[self._first :]
+        streams = seeds.split(seeds.split(keys, self._step), layer)
         lanes = seeds.words(streams, -(-num // 4)).view(np.uint16)
         kept = torch.from_numpy(lanes[:, :num] >= round(p * 2**16))
-        return kept.float().mul_(1 / (1 - p) if p < 1 else 0.0).view(len(self._keys), *shape)
+        return kept.float().mul_(1 / (1 - p) if p < 1 else 0.0).view(len(keys), *shape)
 
 
 class MaskStreams:
-    """The streams of some clients in one round.
+    """The streams of some clients in one round, which cost nothing where nothing is drawn.
 
     Args:
         seed: The experiment's seed.
@@ -65,11 +67,16 @@ class MaskStreams:
     """
 
     def __init__(self, seed: int, round: int, clients: Ints | int) -> None:
-        self._keys = seeds.keys(seed, "dropout", round, clients)
+        self._seed, self._round, self._clients = seed, round, clients
+
+    @cached_property
+    def keys(self) -> Words:
+        """One stream a client, shape (C,)."""
+        return seeds.keys(self._seed, "dropout", self._round, self._clients)
 
     def masks(self, step: int, first: int = 0) -> Masks:
         """The masks of a step, from 0, of all clients from a position on."""
-        return Masks(self._keys[first:], step)
+        return Masks(self, step, first)
 
 
 class Dropouts(ABC):

@@ -14,7 +14,7 @@ from fedray.client.stack import Batch
 
 
 class Gradients(Protocol):
-    """Mean loss and gradients of each client of a stack.
+    """Losses of a step's examples, and gradients of each client of a stack.
 
     Attributes:
         shapes: The shape of each trainable slot as products want it: zeros may follow its own rows and columns.
@@ -32,6 +32,6 @@ class Gradients(Protocol):
             out: Where the gradients are put, like `weights`.
 
         Returns:
-            The mean loss, (C,).
+            What each example's loss counts in the mean of its client, (C, B): the mean loss is their sum.
         """
         ...

@@ -45,11 +45,11 @@ class MappedGradients:
     def __call__(self, weights: Sequence[Tensor], batch: Batch, masks: Masks, out: Sequence[Tensor]) -> Tensor:
         leaves = tuple(weight.detach().requires_grad_() for weight in weights)
         drawn = self._draw(leaves, batch, masks)
-        means = (self._mapped(leaves, batch.x, batch.y, drawn) * batch.share).sum(dim=1)
-        found = torch.autograd.grad(means.sum(), leaves, materialize_grads=True)
+        losses = self._mapped(leaves, batch.x, batch.y, drawn) * batch.share
+        found = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
         for target, gradient in zip(out, found, strict=True):
             target.copy_(gradient)
-        return means.detach()
+        return losses.detach()
 
     def _draw(self, leaves: tuple[Tensor, ...], batch: Batch, masks: Masks) -> tuple[Tensor, ...]:
         """The masks of all dropout layers in the order of their use, (C, *shape) each."""

@@ -28,6 +28,11 @@ def padded(x: Tensor, size: int) -> Tensor:
     return x if x.shape[-1] == size else functional.pad(x, (0, size - x.shape[-1]))
 
 
+def cut(x: Tensor, size: int) -> Tensor:
+    """The first ones of the last dimension, without what `padded` put there."""
+    return x if x.shape[-1] == size else x[..., :size]
+
+
 def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A dense layer.
 
@@ -44,7 +49,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if num_outputs == 1:
         weight, bias = functional.pad(weight, (0, 0, 0, 1)), functional.pad(bias, (0, 1))
     outputs: Tensor = _Dense.apply(x, weight, bias)  # pyright: ignore[reportAssignmentType]
-    return outputs[..., :num_outputs]
+    return cut(outputs, num_outputs)
 
 
 class _Dense(torch.autograd.Function):

@@ -93,17 +93,21 @@ class Stack:
             x = taken(self.data.x, rows, device)
             y = task.targets(np.take(self.data.y, rows))
             share = shares(task, y, self.counts[part, -num:])
-            y = y.to(device)
-            share = share.to(device) if isinstance(share, Tensor) else share
-            for step, taking_part in enumerate(active[part]):
+            shared = share.to(device).unbind() if isinstance(share, Tensor) else [share] * len(rows)
+            steps = zip(active[part], x.unbind(), y.to(device).unbind(), shared, strict=True)
+            for taking_part, x_RB, y_RB, share_RB in steps:
                 num = self.shown(taking_part)
-                count = share[step, -num:] if isinstance(share, Tensor) else share
-                yield Batch(active=taking_part, x=x[step, -num:], y=y[step, -num:], share=count)
+                share_AB = _last(share_RB, num) if isinstance(share_RB, Tensor) else share_RB
+                yield Batch(active=taking_part, x=_last(x_RB, num), y=_last(y_RB, num), share=share_AB)
 
     def _at_once(self) -> int:
         """Steps gathered at once, K."""
         example = self.data.x[:1].nbytes
         return max(1, _GATHERED_BYTES // (self.rows[0].size * example))
+
+
+def _last(values: Tensor, num: int) -> Tensor:
+    return values if len(values) == num else values[-num:]
 
 
 def taken(values: Array, rows: Ints, device: torch.device) -> Tensor:

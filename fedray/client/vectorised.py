@@ -141,20 +141,21 @@ class VectorisedEngine:
         if origin is not None:
             origin.fill(start)
         now = Active(training.optimizer, weights, gradients, origin)
-        losses_SC = torch.zeros(stack.counts.shape, device=self._device)
+        losses_SRB = torch.zeros(stack.rows.shape, device=self._device)
         for step, batch in enumerate(stack.batches(self._task, self._device)):
             now.narrow(batch.active)
             masks = streams.masks(step, first=stack.num_rows - stack.shown(batch.active))
             if descent and isinstance(self._gradients, DenseGradients):
-                loss = self._gradients.descend(now.weights, batch, masks, descent)
+                losses = self._gradients.descend(now.weights, batch, masks, descent)
             else:
                 read, written = (weights.parts, gradients.parts) if stack.is_fixed else (now.weights, now.gradients)
-                loss = self._gradients(read, batch, masks, written)
+                losses = self._gradients(read, batch, masks, written)
                 self._apply(now, written, lr)
-            losses_SC[step, -batch.active :] = loss[-batch.active :]
+            losses_SRB[step, -batch.active :] = losses[-batch.active :]
         own = slice(-len(stack.order), None)
-        losses, counts = losses_SC[:, own].cpu().numpy().astype(np.float64), stack.counts[:, own]
-        return np.cumsum(losses * counts, axis=0)[-1] / counts.sum(axis=0)  # one after another
+        losses_SC = losses_SRB.sum(dim=2)[:, own].cpu().numpy().astype(np.float64)
+        counts = stack.counts[:, own]
+        return np.cumsum(losses_SC * counts, axis=0)[-1] / counts.sum(axis=0)  # one after another
 
     def _descent(self, lr: float) -> Descent | None:
         """Plain gradient descent, where that is what training is and the gradients can take it."""

@@ -61,9 +61,9 @@ class Classification(Task):
         if self.class_weights is not None or self.label_smoothing:
             return Task.output_gradient(self, outputs, targets)  # super() does not work with slots
         logs = functional.log_softmax(outputs, dim=1)
-        picked = targets[:, None]
-        gradient = logs.exp().scatter_add_(1, picked, torch.full_like(outputs[:, :1], -1.0))
-        return -logs.gather(1, picked)[:, 0], gradient
+        minus_one = outputs.new_tensor(-1.0).expand(len(outputs), 1)
+        gradient = logs.exp().scatter_add_(1, targets[:, None], minus_one)
+        return functional.nll_loss(logs, targets, reduction="none"), gradient
 
     def targets(self, y: Array) -> Tensor:
         return torch.tensor(y, dtype=torch.int64)
