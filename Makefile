@@ -10,7 +10,7 @@ demo: $(STAMP)  ## Train 1,000 simulated machines on Ray
 	$(BIN)/fedray run experiments/demo/demo.yaml
 
 test: test-unit  ## All tests
-	$(BIN)/pytest --ignore=tests/unit
+	$(BIN)/pytest --ignore=tests/unit --durations=40
 
 test-unit: $(STAMP)  ## The fast tests, without Ray, on two processors
 	$(BIN)/pytest tests/unit -n 2 --dist worksteal
