@@ -162,6 +162,30 @@ def explain(
 
 
 @app.command()
+def timeline(
+    folder: Run,
+    round: Annotated[int | None, typer.Option(min=1, help="The round whose devices to draw.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture to this PNG file.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
+) -> None:
+    """Tell what simulated devices did in virtual time: rounds, who was late or lost, bytes, energy."""
+    from fedray.files import disk_errors
+    from fedray.report.timeline import timeline as read
+    from fedray.report.timeline_figure import plot as draw
+    from fedray.report.timeline_table import show
+
+    _check_png(plot)
+    found = read(folder, round)
+    name = folder.resolve().name
+    show(Console(), found, name)
+    if plot is not None:
+        with disk_errors(plot):
+            draw(found, plot, name)
+        typer.echo(f"picture      {plot}")
+    _write_json("figures", found.to_dict(), as_json)
+
+
+@app.command()
 def verify(
     first: Run,
     second: Run,

@@ -147,11 +147,17 @@ def _setting(cls: type[Config] | None, location: list[int | str]) -> list[str]:
         if choices and location:
             cls = choices.options.get(str(location.pop(0)), choices.imported)
         else:
-            annotation = field.annotation if field else None
-            cls = annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None
+            cls = _inner(field) if field else None
             if field and _alternatives(field) and location:
                 location.pop(0)
     return path
+
+
+def _inner(field: FieldInfo) -> type[Config] | None:
+    """The settings class of a setting, also of one that may be left out: `Outages | None`."""
+    parts = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else [field.annotation]
+    found = [part for part in parts if isinstance(part, type) and issubclass(part, Config)]
+    return found[0] if len(found) == 1 else None
 
 
 def _alternatives(field: FieldInfo) -> bool:

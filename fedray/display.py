@@ -94,7 +94,7 @@ class Display:
     def _on_round(self, **record: Any) -> None:
         self._last |= record["metrics"]
         self._bytes += sum(record["bytes"].values())
-        self._rate = record["cohort"] / record["seconds"]["train"]
+        self._rate = record["trained"] / record["seconds"]["train"]
         if self._task is not None:
             self._bar.update(self._task, text=self._numbers())
         now, is_last = time.monotonic(), record["round"] == record["rounds"]

@@ -32,10 +32,12 @@ from fedray.models.mlp import Mlp
 from fedray.models.table import AnyModel, build
 from fedray.models.tasks import AnyTask, Task, make_task
 from fedray.models.threads import threads
+from fedray.population.devices import DevicesConfig
 from fedray.runtime.placement import NO_FORK, ActorsConfig
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategies import AnyStrategy, FedAvg
 from fedray.server.strategy import ImportedStrategy, Strategy
+from fedray.server.synchronous import AnyProtocol, Synchronous
 from fedray.simulation.faults import expand as faults
 from fedray.simulation.faults.settings import AnyFault
 from fedray.simulation.plan import Plan
@@ -47,6 +49,7 @@ from fedray.simulation.settings import (
     FailureConfig,
     RingConfig,
 )
+from fedray.simulation.virtual import Rounds
 from fedray.tracking.settings import TrackingConfig
 
 
@@ -74,6 +77,10 @@ class Experiment(Config):
     """What each client does in a round."""
     cohort: CohortConfig = CohortConfig()
     """Who takes part in a round."""
+    devices: DevicesConfig | None = None
+    """The devices that clients are: slow or fast, there or away; null: no device and no virtual time is simulated."""
+    protocol: AnyProtocol | None = None
+    """How rounds follow in virtual time; null: synchronous."""
     strategy: AnyStrategy = FedAvg()
     """What the server makes of the updates."""
     blocks: BlockConfig = BlockConfig()
@@ -107,6 +114,19 @@ class Experiment(Config):
         if self.training.proximal and self.strategy.name == "fedprox":
             raise ValueError(
                 "training.proximal and strategy fedprox both set the proximal term; remove training.proximal"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_of_protocol(self) -> "Experiment":
+        if self.protocol is not None and self.devices is None:
+            raise ValueError(
+                "protocol is for virtual time, but no devices are simulated; set devices, or remove protocol"
+            )
+        if self.devices is not None and self.cohort.sampling == "without_replacement":
+            raise ValueError(
+                "cohort.sampling without_replacement has a fixed order, but devices are not always there; set "
+                "cohort.sampling to uniform or weighted"
             )
         return self
 
@@ -261,7 +281,11 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         checkpoint=experiment.checkpoint,
         failures=experiment.failures,
         baselines=experiment.baselines,
+        devices=experiment.devices,
+        protocol=experiment.protocol or Synchronous(),
     )
+    if plan.devices is not None:
+        Rounds(plan, holdout.sizes, Layout(module).num_parameters)  # refuses devices that cannot train
     return with_actors(experiment, plan, _num_actors(experiment.actors, data.num_clients))
 
 

@@ -186,13 +186,15 @@ class Failure:
 
     Attributes:
         fate: "failed" when its training raised, "rejected" when its update was refused, "dropped" when the process that
-            trained it was lost and the round goes on without it, "quarantined" when it is not trained any more.
+            trained it was lost and the round goes on without it, "quarantined" when it is not trained any more; in
+            virtual time "late" when the round was over before its update was there, "vanished" when the device or its
+            update was lost, "abandoned" when too few others reported.
         cause: One line.
         details: Traceback, or "".
         time: Epoch seconds when that was decided, or 0 for when the ledger closes.
     """
 
-    fate: Literal["failed", "rejected", "dropped", "quarantined"]
+    fate: Literal["failed", "rejected", "dropped", "quarantined", "late", "vanished", "abandoned"]
     cause: str
     details: str = ""
     time: float = 0.0

@@ -60,6 +60,12 @@ def split(keys_C: Words, index: int) -> Words:
     return _mix(keys_C + np.uint64((index + 1) * int(_GOLDEN) % 2**64))
 
 
+def uniform_at(keys_C: Words, places_C: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The uniform number in [0, 1) at a place of each stream, places from 0, shape (C,)."""
+    counter = (places_C.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+    return (_mix(keys_C + counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def uniforms(keys_C: Words, num: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), shape (C, num)."""
     return (words(keys_C, num) >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -73,6 +79,15 @@ def bells(keys_C: Words, num: int) -> NDArray[np.float32]:
     lanes = words(keys_C, num).view(np.uint16).reshape(len(keys_C), num, 4)
     total = lanes.sum(axis=2, dtype=np.int32) - np.int32(2 * 65535)
     return total.astype(np.float32) * np.float32(1.0 / np.sqrt(4 * (65536.0**2 - 1) / 12))
+
+
+def normals(keys_C: Words, num: int) -> NDArray[np.float64]:
+    """Numbers of the standard normal distribution, shape (C, num), by Box and Muller.
+
+    Logarithm and cosine may differ in the last bit between machines. Not for privacy.
+    """
+    draw = uniforms(keys_C, 2 * num)
+    return np.sqrt(-2.0 * np.log1p(-draw[:, :num])) * np.cos(2.0 * np.pi * draw[:, num:])
 
 
 def permutations(keys_C: Words, num: int) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ class RoundCost:
         wall_s: From the end of the round before to its own end.
         seconds: Wall time by step, disjoint.
         bytes: Bytes moved by step; under "all" where an old run does not say in which.
-        cohort: Clients.
+        cohort: Clients that were trained.
         examples: Examples trained on.
         busy_s: Time that actors spent training, summed over blocks, or None.
         slots: How many actors train at once, or None.
@@ -76,7 +76,7 @@ def of_record(record: Record, number: int = 1) -> RoundCost:
         wall_s=sum(seconds.values()) if whole is None else whole,
         seconds=seconds,
         bytes=_bytes(record.get("bytes")),
-        cohort=_whole(record.get("cohort")) or 0,
+        cohort=_whole(record.get("trained", record.get("cohort"))) or 0,
         examples=_whole(record.get("examples")) or 0,
         busy_s=_number(record.get("busy_s")),
         slots=_whole(record.get("slots")),

@@ -36,7 +36,7 @@ def figure(history: "pd.DataFrame", title: str) -> Any:
         metric.set(title=name.replace("_", " "), xlabel="round")
         metric.legend(frameon=False)
     if "seconds/train" in history:
-        rate = history["cohort"] / history["seconds/train"]
+        rate = history["trained"] / history["seconds/train"]
         speed.plot(rate.index, rate.to_numpy(), color=BLUE)
         speed.set(title="clients trained per second", xlabel="round", ylim=(0, None))
     for axes in (losses, metric, speed):

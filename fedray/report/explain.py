@@ -16,6 +16,7 @@ from fedray.report.explain_events import Planned, happened, is_done
 from fedray.report.explain_kinds import KindCost, kinds
 from fedray.simulation.faults.event import FaultEvent
 from fedray.simulation.faults.plan import FaultPlan
+from fedray.simulation.policy import MISSED
 from fedray.simulation.run_folder import Record, RunFolder
 
 
@@ -44,7 +45,7 @@ class RoundStory:
     @property
     def is_disturbed(self) -> bool:
         """Whether anything went wrong in it; that a client is still in quarantine is nothing new."""
-        return bool(self.events or self.deaths or self.fates.keys() - {"ok", "quarantined"})
+        return bool(self.events or self.deaths or self.fates.keys() - {"ok", "quarantined", *MISSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

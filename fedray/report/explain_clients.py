@@ -11,6 +11,7 @@ from fedray.errors import RunFolderError
 from fedray.simulation.faults.event import FaultEvent
 from fedray.simulation.faults.kinds import CLIENT
 from fedray.simulation.ledger import FATES
+from fedray.simulation.policy import MISSED
 from fedray.simulation.run_folder import Record, RunFolder
 
 LOST = ("dropped", "failed", "rejected", "quarantined")
@@ -127,7 +128,7 @@ def fates(
     usable = rows["fate"].isin(["ok", "retried"])
     again = rows[(rows["attempts"] > 1) & ~rows["fate"].isin(["dropped", "quarantined"])]
     return Fates(
-        fates={name: told[name] for name in dict.fromkeys([*FATES, *told])},
+        fates={name: told[name] for name in dict.fromkeys([*FATES, *told]) if told[name] or name not in MISSED},
         cohorts=sum(cohorts.values()),
         ledger_rows=num_rows,
         ledger_rounds=rows["round"].nunique(),

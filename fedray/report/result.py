@@ -135,6 +135,7 @@ class Result:
 
 def _flat(record: Record) -> dict[str, Any]:
     row = {name: record[name] for name in ("round", "digest", "cohort", "examples", "deaths")}
+    row["trained"] = record.get("trained", record["cohort"])
     row |= {f"bytes/{name}": value for name, value in record["bytes"].items()}
     row |= record["metrics"]
     row |= {f"seconds/{name}": value for name, value in record["seconds"].items()}

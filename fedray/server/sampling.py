@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from fedray import seeds
 from fedray.config import Config
 from fedray.errors import ConfigError
-from fedray.messages import Ints
+from fedray.messages import Array, Ints
 
 
 class CohortConfig(Config):
@@ -78,6 +78,17 @@ def _weighted(sizes: Ints, size: int, seed: int, round: int) -> Ints:
     draw = seeds.generator(seed, "cohort", round)
     clocks = draw.exponential(size=len(sizes)) / sizes
     return np.argpartition(clocks, size - 1)[:size].astype(np.int64)
+
+
+def in_random_order(positions: Ints, num: int, seed: int, round: int) -> Ints:
+    """What stands at some positions of a random order of range(num), another one in each round."""
+    return permute(positions, num, seed, round)
+
+
+def in_weighted_order(weights: Array, seed: int, round: int) -> Ints:
+    """All positions, in the order in which they would be drawn in proportion to their weights, without replacement."""
+    draw = seeds.generator(seed, "cohort", round)
+    return np.argsort(draw.exponential(size=len(weights)) / weights, kind="stable").astype(np.int64)
 
 
 def permute(positions: Ints, num: int, seed: int, cycle: int) -> Ints:

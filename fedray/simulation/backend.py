@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from fedray.client.device import generators
@@ -51,6 +52,17 @@ class CohortResult:
     faults: list[FaultEvent] = field(default_factory=list[FaultEvent])
     deaths: int = 0
     slots: int = 1
+
+
+def untrained(num_parameters: int) -> CohortResult:
+    """The result of a round in which nobody trains."""
+    nothing = np.zeros(num_parameters, np.int64)
+    return CohortResult(
+        partial=Partial(total=nothing, weight=0, num_updates=0, blocks=()),
+        reports=[],
+        seconds={"put": 0.0, "train": 0.0, "aggregate": 0.0},
+        num_bytes={"put": 0, "aggregate": 0},
+    )
 
 
 class Answers(Protocol):

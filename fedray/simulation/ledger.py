@@ -8,12 +8,14 @@ import numpy as np
 
 from fedray.errors import ClientError, RoundFailed, UpdateRejected
 from fedray.messages import Array, Block, BlockReport, Failure, Ints
-from fedray.simulation.policy import enough
+from fedray.simulation.policy import MISSED, enough
 from fedray.simulation.settings import FailureConfig
 
-FATES = ("ok", "retried", "failed", "rejected", "dropped", "quarantined")
+FATES = ("ok", "retried", "failed", "rejected", "dropped", "quarantined", *MISSED)
 """retried: usable, after the actor that had it died; failed: its training raised; rejected: its update was refused;
-dropped: its actor died, and the round went on without it; quarantined: it is not trained any more."""
+dropped: its actor died, and the round went on without it; quarantined: it is not trained any more. In virtual
+time, late: the round was over before its update was there; vanished: the device or its update was lost; abandoned: too
+few others reported, and the round changed nothing."""
 _NUMBERS = {"examples": np.int32, "steps": np.int32, "loss": np.float32, "seconds": np.float32}
 
 
@@ -44,6 +46,8 @@ def close(
     reports: Sequence[BlockReport],
     attempts: Mapping[int, int],
     dropped: Mapping[int, Failure],
+    *,
+    is_virtual: bool = False,
 ) -> Ledger:
     """Puts what came back in a round together.
 
@@ -54,6 +58,7 @@ def close(
         attempts: Position of the first client of a report, or of what was dropped, to how often it was begun with,
             where that was more than once.
         dropped: Clients that nothing came back of, and why.
+        is_virtual: Whether there are the fates of virtual time.
 
     Raises:
         RuntimeError: A client has no fate, or two, or is not of the cohort: a defect of fedray.
@@ -91,7 +96,7 @@ def close(
         columns[name] = np.full(len(clients), np.nan if name == "loss" else 0, dtype)
         if reports:
             columns[name][places] = np.concatenate([report.columns[name] for report in reports]).astype(dtype)
-    fates = {name: int((fate == name).sum()) for name in FATES}
+    fates = {name: int((fate == name).sum()) for name in FATES if is_virtual or name not in MISSED}
     if sum(fates.values()) != len(cohort):
         raise RuntimeError(f"the ledger does not close: {fates} are not the {len(cohort)} clients of the cohort")
     return Ledger(columns=columns, failures=failures, fates=fates)

@@ -14,16 +14,17 @@ import torch
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
-from fedray.messages import BlockReport, Fault, Ints, Partial
+from fedray.messages import BlockReport, Fault, Partial
 from fedray.models.base import Layout
 from fedray.models.memory import resident_bytes
 from fedray.models.table import build
 from fedray.models.threads import threads
-from fedray.server.sampling import choose
+from fedray.population.availability import HOUR
 from fedray.server.strategy import ServerState, advance, begin
+from fedray.server.synchronous import Timeline
 from fedray.simulation import ledger as ledgers
-from fedray.simulation import quarantine
-from fedray.simulation.backend import Backend, CohortResult
+from fedray.simulation import quarantine, virtual
+from fedray.simulation.backend import Backend, CohortResult, untrained
 from fedray.simulation.blocks import form
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
 from fedray.simulation.evaluation import Evaluating, Evaluations
@@ -31,8 +32,10 @@ from fedray.simulation.faults.bind import RoundFaults
 from fedray.simulation.faults.event import FaultEvent, Inject, Note, not_here
 from fedray.simulation.faults.kinds import ROUND, STORAGE
 from fedray.simulation.plan import Plan
+from fedray.simulation.policy import MISSED
 from fedray.simulation.run_folder import Record, RunFolder
 from fedray.simulation.saving import Saving
+from fedray.simulation.virtual import Chosen, Rounds
 from fedray.simulation.watch import Watch
 
 Seconds = dict[str, float]
@@ -54,6 +57,8 @@ class _Trained:
         evaluating: Its evaluation.
         faults: Faults that are due at its checkpoint.
         seconds: Wall seconds of the round by step.
+        times: What devices did in virtual time, or None.
+        now: Virtual time at which the next round begins.
     """
 
     state: ServerState
@@ -63,6 +68,8 @@ class _Trained:
     evaluating: Evaluating
     faults: tuple[Fault, ...]
     seconds: Seconds
+    times: Timeline | None
+    now: float
 
     @property
     def ready(self) -> bool:
@@ -108,8 +115,10 @@ class Simulation:
         self._server_threads = os.cpu_count() or 1 if is_large else torch.get_num_threads()
         self._seconds: Seconds = {}
         self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
+        self._rounds = Rounds(plan, self.sizes, self.layout.num_parameters)
         self._trained: _Trained | None = None
-        self._chosen: tuple[int, Ints] | None = None
+        self._chosen: tuple[int, Chosen] | None = None
+        self._now = 0.0
         self._saved_at = time.monotonic()
 
     def start(self) -> ServerState:
@@ -121,6 +130,7 @@ class Simulation:
             state = begin(self.plan.strategy, self.layout.flatten(self.module).numpy(), self.layout.num_trainable)
         else:
             state, self.extra = saved.state, saved.extra
+            self._now = self.extra.get("now_s", 0.0)
         self.folder.truncate(state.round)
         self._quarantined = quarantine.of_ledger(self.folder.clients.read())
         self._carried_out = {event["fault"] for event in self.folder.lines("faults") if event["kind"] in ROUND}
@@ -153,21 +163,30 @@ class Simulation:
         """One round: state in, state out."""
         plan, round = self.plan, state.round + 1
         with self._clock("sample"):  # 1. choose the cohort
-            cohort = self._choose(round)
+            chosen = self._choose(round)
+            self._now = self._rounds.after(chosen)
         with self._clock("schedule"):  # 2. cut it into blocks
-            absent = quarantine.absent(self._quarantined, cohort)
-            active = np.setdiff1d(cohort, list(absent)) if absent else cohort
+            absent = quarantine.absent(self._quarantined, chosen.training)
+            active = np.setdiff1d(chosen.training, list(absent)) if absent else chosen.training
             planned = plan.faults.due(round, form(active, self.sizes, plan.block_size, round))
-        result = self._train(state, planned, round)  # 3. train and aggregate
+        result = self._train(state, planned, round, chosen)  # 3. train and aggregate
         self._settle_clocked()
         with self._clock("record"):  # 4. close the ledger, decide about failures
-            dropped = absent | result.dropped
-            ledger = ledgers.close(cohort, planned.blocks, result.reports, result.attempts, dropped)
+            lost = absent | chosen.missed | result.dropped
+            ledger = ledgers.close(
+                chosen.cohort,
+                planned.blocks,
+                result.reports,
+                result.attempts,
+                lost,
+                is_virtual=chosen.times is not None,
+            )
             self._write_errors(ledger, round)
-            ledgers.judge(ledger, plan.failures, round)
+            if chosen.committed:
+                ledgers.judge(ledger, plan.failures, round)
             self._quarantined |= quarantine.of_round(result.dropped)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
-            state = self._step(state, result.partial)
+            state = self._step(state, result.partial) if chosen.committed else replace(state, round=round)
             fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
             evaluating = self.evaluations.begin(state)
@@ -179,15 +198,17 @@ class Simulation:
             evaluating=evaluating,
             faults=_at("after", planned.others),
             seconds=self._end_round(),
+            times=chosen.times,
+            now=self._now,
         )
         return state
 
-    def _choose(self, round: int) -> Ints:
-        """The cohort of a round; the next one is chosen while hosts train."""
+    def _choose(self, round: int) -> Chosen:
+        """The clients of a round; those of the next one are chosen while hosts train."""
         chosen, self._chosen = self._chosen, None
         if chosen is not None and chosen[0] == round:
             return chosen[1]
-        return choose(self.plan.cohort, self.sizes, self.plan.workload.seed, round)
+        return self._rounds.choose(round, self._now)
 
     def _digest(self, state: ServerState) -> Future[str]:
         """The digest; that of many parameters is made by a thread."""
@@ -197,7 +218,7 @@ class Simulation:
         fingerprint.set_result(digest(state))
         return fingerprint
 
-    def _train(self, state: ServerState, planned: RoundFaults, round: int) -> CohortResult:
+    def _train(self, state: ServerState, planned: RoundFaults, round: int, chosen: Chosen) -> CohortResult:
         """Has the blocks of a round trained, with what is planned to go wrong meanwhile, and records what did.
 
         Raises:
@@ -207,6 +228,12 @@ class Simulation:
         self._note(
             *(FaultEvent.of(f, f"no target: {_target(f)} is not in the blocks of round {round}") for f in missed)
         )
+        if not chosen.committed:
+            self.watch.tell("warning", text=f"round {round} is abandoned: too few devices reported")
+            self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])
+            result = untrained(self.layout.num_parameters)
+            self._seconds |= result.seconds
+            return result
         if not planned.blocks:
             raise RoundFailed(
                 f"nobody is left to train in round {round}: the whole cohort is quarantined; look for the cause in the "
@@ -285,6 +312,8 @@ class Simulation:
         metrics = {"train/loss": trained.ledger.loss, **trained.evaluating.finish(self.folder)}
         self._record(trained, metrics)
         self._recorded = trained.state
+        if trained.times is not None:
+            self.extra = {**self.extra, "now_s": trained.now}
         self._carry_out(trained.faults)
 
     def _step(self, state: ServerState, partial: Partial) -> ServerState:
@@ -330,6 +359,8 @@ class Simulation:
     def _write_errors(self, ledger: ledgers.Ledger, round: int) -> None:
         lost: dict[tuple[str, str], list[int]] = {}
         for client, failure in ledger.failures.items():
+            if failure.fate in MISSED:
+                continue
             lost.setdefault((failure.fate, failure.cause), []).append(client)
             if failure.details:
                 self.folder.write_error(round, client, failure.details)
@@ -345,6 +376,7 @@ class Simulation:
             "time": time.time(),
             "digest": trained.fingerprint.result(),
             "cohort": int(sum(ledger.fates.values())),
+            "trained": sum(num for fate, num in ledger.fates.items() if fate not in MISSED),
             "examples": int(ledger.columns["examples"].sum()),
             "weight": result.partial.weight,
             "fates": ledger.fates,
@@ -355,14 +387,19 @@ class Simulation:
             "slots": result.slots,
             "blocks": len(reports),
             "busy_s": sum(report.seconds for report in reports),
-            "longest_block_s": max(report.seconds for report in reports),
+            "longest_block_s": max((report.seconds for report in reports), default=0.0),
             "memory_bytes": {
                 "driver": resident_bytes(),
-                "host": max(report.memory_bytes for report in reports),
+                "host": max((report.memory_bytes for report in reports), default=0),
             },
             "metrics": {name: float(value) for name, value in metrics.items() if np.isfinite(value)},
         }
-        self.folder.clients.append(trained.state.round, ledger.columns)
+        columns, times = ledger.columns, trained.times
+        if times is not None:
+            record["virtual"] = virtual.record(times)
+            record["metrics"]["virtual/hours"] = times.end / HOUR
+            columns = {**columns, **virtual.columns(times, columns["client"])}
+        self.folder.clients.append(trained.state.round, columns)
         self.folder.append("rounds", record)
         self.watch.tell("round", rounds=self.plan.rounds, **record)
 

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 from fedray.client.workload import Workload
+from fedray.population.devices import DevicesConfig
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategy import Strategy
+from fedray.server.synchronous import Synchronous
 from fedray.simulation.faults.plan import NO_FAULTS, FaultPlan
 from fedray.simulation.settings import BaselinesConfig, CheckpointConfig, EvaluationConfig, FailureConfig
+
+_PROTOCOL = Synchronous()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,8 @@ class Plan:
         baselines: What the federation is compared with.
         faults: What goes wrong on purpose.
         num_actors: Client actors for which the faults were planned.
+        devices: The devices that clients are, or None: then there is no virtual time.
+        protocol: How rounds follow in virtual time.
     """
 
     name: str
@@ -44,3 +50,5 @@ class Plan:
     baselines: BaselinesConfig
     faults: FaultPlan = NO_FAULTS
     num_actors: int = 1
+    devices: DevicesConfig | None = None
+    protocol: Synchronous = _PROTOCOL

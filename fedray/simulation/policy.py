@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from fedray.simulation.settings import FailureConfig
 from fedray.simulation.share import at_least
 
+MISSED = ("late", "vanished", "abandoned")
+"""Fates of virtual time: what devices did, which no failure of this machine has brought about."""
 _KNOWN = 5
 """Blocks that must have ended before a deadline is learnt."""
 _QUANTILE, _FACTOR, _LEAST_S = 0.9, 10.0, 30.0
@@ -113,7 +115,7 @@ def enough(failures: FailureConfig, fates: Mapping[str, int], round: int) -> Abo
         fates: Fate to number of clients of the cohort.
         round: Round number, from 1.
     """
-    cohort, usable = sum(fates.values()), fates["ok"] + fates["retried"]
+    cohort, usable = sum(num for fate, num in fates.items() if fate not in MISSED), fates["ok"] + fates["retried"]
     needed = 1 if failures.min_clients is None else at_least(failures.min_clients, cohort)
     if usable >= needed:
         return None

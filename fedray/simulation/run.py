@@ -114,7 +114,7 @@ def _summary(plan: Plan, state: ServerState, folder: RunFolder, compared: dict[s
         "metrics": metrics,
         "baselines": compared,
         "seconds": {"rounds": wall, "train": train},
-        "clients_per_s": sum(record["cohort"] for record in rounds) / train if train else None,
+        "clients_per_s": sum(record.get("trained", record["cohort"]) for record in rounds) / train if train else None,
         "bytes": sum(sum(record["bytes"].values()) for record in rounds),
         "memory_bytes": {
             who: max(record["memory_bytes"][who] for record in rounds) for who in rounds[0]["memory_bytes"]

@@ -3,7 +3,7 @@
     config.yaml          the experiment, every default visible
     environment.json     versions, machine, command
     status.json          where the run is: running, finished, interrupted or failed
-    rounds.jsonl         one line a round: metrics, digest, fates, seconds, bytes
+    rounds.jsonl         one line a round: metrics, digest, fates, seconds, bytes, virtual time
     system.jsonl         use of the machine, sampled
     faults.parquet       the fault plan, where there is one
     faults.jsonl         one line for each fault that happened, planned or not

@@ -1,0 +1,180 @@
+"""Whole runs with simulated devices: fates, virtual time, records, resume."""
+
+import itertools
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from tiny_runs import Run, Tiny, crash_in, experiment
+
+from fedray.config import parse
+from fedray.errors import ConfigError, RunFolderError
+from fedray.experiment import Experiment, build_plan
+from fedray.report.timeline import timeline
+from fedray.report.timeline_figure import plot
+from fedray.report.timeline_table import show
+
+DEVICES: dict[str, Any] = {
+    "profile": {"name": "lognormal", "examples_per_s": 2, "speed_spread": 1, "joules_per_example": 2},
+    "availability": {"name": "markov", "mean_there_s": 30, "mean_away_s": 10},
+}
+PROTOCOL: dict[str, Any] = {"deadline_s": 12, "min_reports": 0.5, "over_selection": 1.5, "pause_s": 100}
+MISSED = ["late", "vanished", "abandoned"]
+
+
+def run(folder: Path, **more: Any) -> Run:
+    settings = {"devices": DEVICES, "protocol": {"name": "synchronous", **PROTOCOL}, "rounds": 8}
+    return Run(folder, **{**settings, **more})
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(tmp_path_factory.mktemp("virtual"), checkpoint={"every_s": 0}).go()
+
+
+def test_every_selected_client_has_one_fate(done: Run):
+    counts = done.clients.groupby("round")["client"].agg(["size", "nunique"])
+    assert (counts["size"] == counts["nunique"]).all()
+    for record in done.rounds:
+        rows = done.clients[done.clients["round"] == record["round"]]
+        assert record["fates"] == {name: int((rows["fate"] == name).sum()) for name in record["fates"]}
+        assert record["cohort"] == len(rows) <= 9
+        assert record["fates"]["ok"] <= 6
+    assert {"ok", "late", "vanished"} <= set(done.clients["fate"])
+
+
+def test_only_those_that_count_are_trained(done: Run):
+    missed = done.clients[done.clients["fate"].isin(MISSED)]
+    assert (missed["examples"] == 0).all()
+    assert (missed["steps"] == 0).all()
+    assert missed["loss"].isna().all()
+    assert (missed["cause"] != "").all()
+    ok = done.clients[done.clients["fate"] == "ok"]
+    assert (ok["examples"] > 0).all()
+    assert ok["loss"].notna().all()
+
+
+def test_virtual_time_goes_on_by_rounds_and_pauses(done: Run):
+    spans = [record["virtual"] for record in done.rounds]
+    for span, following in itertools.pairwise(spans):
+        assert following["selecting_s"] == span["end_s"] + 100
+        assert following["begin_s"] >= following["selecting_s"]
+    assert all(span["begin_s"] < span["end_s"] <= span["begin_s"] + 12 for span in spans)
+    assert [record["metrics"]["virtual/hours"] for record in done.rounds] == [span["end_s"] / 3600 for span in spans]
+
+
+def test_ledger_adds_up_to_the_record(done: Run):
+    for record in done.rounds:
+        rows, virtual = done.clients[done.clients["round"] == record["round"]], record["virtual"]
+        assert (rows["begin_s"] == virtual["begin_s"]).all()
+        assert rows["until_s"].between(virtual["begin_s"], virtual["end_s"]).all()
+        assert rows["bytes_down"].sum() == virtual["bytes"]["down"]
+        assert rows["bytes_up"].sum() == virtual["bytes"]["up"]
+        assert np.isclose(rows["joules"].sum(), virtual["joules"], rtol=1e-5)
+        assert np.isclose((rows["until_s"] - rows["begin_s"]).sum(), virtual["device_s"])
+
+
+def test_a_run_that_broke_off_goes_on_in_virtual_time(done: Run, tmp_path: Path):
+    broken = run(tmp_path, checkpoint={"every_s": 0})
+    round = next(r["round"] for r in done.rounds if r["round"] > 3 and r["blocks"] > 1)
+    with pytest.raises(MemoryError):
+        broken.go(backend=crash_in(round))
+    broken.go()
+    assert broken.digests == done.digests
+    assert [r["virtual"] for r in broken.rounds] == [r["virtual"] for r in done.rounds]
+    pd.testing.assert_frame_equal(broken.clients, done.clients)
+
+
+def test_a_round_that_is_abandoned_changes_nothing(tmp_path: Path):
+    slow = {"profile": {"name": "alike", "examples_per_s": 0.1}}
+    found = run(tmp_path, devices=slow, rounds=3).go()
+    assert len(set(found.digests)) == 1
+    assert [record["fates"]["late"] for record in found.rounds] == [9, 9, 9]
+    assert not any(record["virtual"]["committed"] for record in found.rounds)
+    assert found.status["state"] == "finished"
+    assert all("test/loss" in record["metrics"] for record in found.rounds)
+
+
+def test_those_that_reported_to_an_abandoned_round_have_that_fate(tmp_path: Path):
+    found = run(tmp_path, protocol={"name": "synchronous", **PROTOCOL, "deadline_s": 1.5, "min_reports": 1}).go()
+    abandoned = [record for record in found.rounds if not record["virtual"]["committed"]]
+    assert abandoned
+    assert any(record["fates"]["abandoned"] for record in abandoned)
+    for record in abandoned:
+        assert record["fates"]["ok"] == 0
+        before = found.rounds[record["round"] - 2]["digest"] if record["round"] > 1 else record["digest"]
+        assert record["digest"] == before
+
+
+def test_devices_that_are_all_there_and_alike_change_nothing(tmp_path: Path):
+    plain = Run(tmp_path / "plain", cohort={"fraction": 1.0}).go()
+    devices = {"profile": {"name": "alike"}}
+    timed = Run(tmp_path / "timed", cohort={"fraction": 1.0}, devices=devices).go()
+    assert timed.digests == plain.digests
+
+
+def test_failures_count_those_that_reported(tmp_path: Path):
+    assert run(tmp_path, failures={"min_clients": 1.0}).go().status["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"protocol": "synchronous"}, "no devices are simulated; set devices, or remove protocol"),
+        ({"devices": {}, "cohort": {"size": 2, "sampling": "without_replacement"}}, "set cohort.sampling to uniform"),
+        ({"devices": {"profile": {"name": "lognormal", "download_mbps": 0}}}, "devices.profile.download_mbps is 0"),
+        ({"devices": {"availability": "sometimes"}}, "no availability is called 'sometimes'"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, Any], sentence: str):
+    with pytest.raises(ConfigError, match=sentence):
+        parse(Experiment, settings)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "sentence"),
+    [
+        ([{"memory_mb": 0.0001}], r"training takes 0\.0 MB, but no device has more"),
+        ([{"memory_mb": 0.0001, "share": 6}, {"share": 1}], r"a round needs 5 devices, but only \d of 12 have memory"),
+    ],
+)
+def test_devices_too_small_for_the_model(tiers: list[dict[str, Any]], sentence: str):
+    devices = {"profile": {"name": "tiers", "tiers": tiers}}
+    with pytest.raises(ConfigError, match=sentence):
+        build_plan(experiment(devices=devices), Tiny())
+
+
+def test_timeline_tells_of_the_run(done: Run, tmp_path: Path):
+    done.folder.write_config({})
+    found = timeline(done.folder.path)
+    assert found.end_s == done.rounds[-1]["virtual"]["end_s"]
+    assert found.fates == done.clients["fate"].value_counts().to_dict()
+    counted = done.clients[done.clients["fate"] == "ok"]["client"].value_counts()
+    assert sum(times * clients for times, clients in found.taken_part.items()) == counted.sum()
+    assert found.fairness == pytest.approx(counted.sum() ** 2 / (12 * (counted**2).sum()))
+    assert set(found.devices["round"]) == {found.shown.round}
+    console = Console(file=StringIO(), width=160)
+    show(console, found, "tiny")
+    text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert f"{counted.sum()} updates counted" in text
+    assert all(f"│ {record['round']:>5} │" in text for record in done.rounds)
+    plot(found, tmp_path / "timeline.png", "tiny")
+    assert (tmp_path / "timeline.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_timeline_shows_the_round_that_was_asked_for(done: Run):
+    done.folder.write_config({})
+    assert timeline(done.folder.path, 3).shown.round == 3
+    with pytest.raises(RunFolderError, match="has rounds 1 to 8, but no round 9; change --round"):
+        timeline(done.folder.path, 9)
+
+
+def test_timeline_of_a_run_without_devices(tmp_path: Path):
+    plain = Run(tmp_path, rounds=1).go()
+    plain.folder.write_config({})
+    with pytest.raises(RunFolderError, match="has no virtual time; set devices"):
+        timeline(plain.folder.path)
