@@ -34,10 +34,11 @@ from fedray.models.tasks import AnyTask, Task, make_task
 from fedray.models.threads import threads
 from fedray.population.devices import DevicesConfig
 from fedray.runtime.placement import NO_FORK, ActorsConfig
+from fedray.server.protocols import AnyProtocol
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategies import AnyStrategy, FedAvg
 from fedray.server.strategy import ImportedStrategy, Strategy
-from fedray.server.synchronous import AnyProtocol, Synchronous
+from fedray.server.synchronous import Synchronous
 from fedray.simulation.faults import expand as faults
 from fedray.simulation.faults.settings import AnyFault
 from fedray.simulation.plan import Plan
@@ -127,6 +128,11 @@ class Experiment(Config):
             raise ValueError(
                 "cohort.sampling without_replacement has a fixed order, but devices are not always there; set "
                 "cohort.sampling to uniform or weighted"
+            )
+        if self.protocol is not None and self.protocol.name == "fedbuff" and self.cohort.sampling != "uniform":
+            raise ValueError(
+                f"cohort.sampling is {self.cohort.sampling}, but fedbuff asks devices in random order; set "
+                "cohort.sampling to uniform"
             )
         return self
 

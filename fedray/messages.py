@@ -124,6 +124,8 @@ class Block:
         clients: Client ids, shape (C,), in canonical order.
         work: Estimated work in example-passes; the longest block is trained first.
         faults: What goes wrong on purpose while it is trained.
+        start_from: Which of the parameter vectors that were given its clients start from.
+        scale: What their updates are multiplied by.
     """
 
     round: int
@@ -132,6 +134,8 @@ class Block:
     clients: Ints
     work: float
     faults: tuple[Fault, ...] = ()
+    start_from: int = 0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class BlockTraining:
         self._workload, self._holdout, self._engine = workload, holdout, engine
         self._parameters, self._blocks, self._sum = parameters, blocks, total
         self._clients = np.concatenate([block.clients for block in blocks])
+        self._scales = np.repeat([block.scale for block in blocks], [len(block.clients) for block in blocks])
         self._failures: dict[int, Failure] = {}
         self._faults = ClientFaults(blocks, workload.seed)
         num_clients = len(self._clients)
@@ -115,6 +117,9 @@ class BlockTraining:
         self._columns["seconds"][places] = (time.perf_counter() - began) / len(places)
 
     def _add(self, places: Ints, trained: Trained) -> None:
+        if (self._scales != 1).any():
+            scale = torch.from_numpy(self._scales[places].astype(np.float32)).to(trained.delta.device)
+            trained = replace(trained, delta=trained.delta * scale[:, None])
         if self._faults:
             places, trained = self._damaged(places, trained)
         sizes = self._holdout.sizes[self._clients[places]]

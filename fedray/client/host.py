@@ -98,16 +98,22 @@ class Host:
         """Trains blocks of clients, together where the engine can, and adds their updates to the round's sum.
 
         Args:
-            parameters: The round's parameters, shape (P,).
+            parameters: The round's parameters, shape (P,), or several vectors one after another: a block says which
+                of them it starts from.
             blocks: Which clients; all of one round.
             hand_over: Give the sum away with the answer, instead of keeping it for `collect`.
         """
         if blocks[0].round != self._round:
             self._sum, self._round = self._new_sum(), blocks[0].round
-        vector = as_tensor(parameters).to(self.device)
-        training = BlockTraining(self.workload, self.holdout, self._trainer, vector, blocks, self._sum)
-        reports = training.run()
-        return Work(reports=reports, partial=self.collect(self._round) if hand_over else None)
+        vectors = as_tensor(parameters).to(self.device).split(self.engine.layout.num_parameters)
+        reports: dict[int, BlockReport] = {}
+        for start in dict.fromkeys(block.start_from for block in blocks):
+            mine = [block for block in blocks if block.start_from == start]
+            training = BlockTraining(self.workload, self.holdout, self._trainer, vectors[start], mine, self._sum)
+            reports |= {report.block: report for report in training.run()}
+        return Work(
+            reports=[reports[block.index] for block in blocks], partial=self.collect(self._round) if hand_over else None
+        )
 
     def _new_sum(self) -> RunningSum:
         return RunningSum(self.engine.layout.num_parameters)

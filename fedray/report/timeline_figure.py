@@ -43,8 +43,9 @@ def plot(found: Timeline, path: Path, title: str) -> None:
 def _gantt(axes: Any, found: Timeline) -> None:
     rows = found.devices.sort_values("until_s", kind="stable").reset_index(drop=True)
     rows = rows.iloc[:: max(1, -(-len(rows) // _MOST))].reset_index(drop=True)
-    places, begin = np.arange(len(rows)), np.zeros(len(rows))
-    until = (rows["until_s"] - rows["begin_s"]).to_numpy()
+    places, begin = np.arange(len(rows)), (rows["started_s"] - found.shown.begin_s).to_numpy()
+    until = (rows["until_s"] - found.shown.begin_s).to_numpy()
+    first = float(begin.min(initial=0.0))
     for column, colour, _ in _PHASES:
         end = np.minimum(begin + rows[column].to_numpy(dtype=float), until)
         axes.barh(
@@ -62,7 +63,7 @@ def _gantt(axes: Any, found: Timeline) -> None:
         title=f"round {shown.round}, begun at {span(shown.begin_s)}: dotted, its end",
         xlabel="virtual seconds since the round began",
         ylabel="devices, by their last moment",
-        xlim=(0, None),
+        xlim=(min(0.0, first), None),
         ylim=(-1, len(rows)),
     )
     axes.set_yticks([])

@@ -28,11 +28,13 @@ class ServerState:
         round: Rounds done.
         parameters: float32, shape (P,).
         slots: What the strategy remembers.
+        past: Parameters after earlier rounds, by their number, that clients still start from.
     """
 
     round: int
     parameters: Floats
     slots: Slots = field(default_factory=dict[str, Array])
+    past: dict[int, Floats] = field(default_factory=dict[int, Floats])
 
 
 class Strategy(Config, ABC):

@@ -9,20 +9,18 @@ Shapes: N clients of the population, S selected in a round. Times are virtual se
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from fedray import seeds
-from fedray.config import Choices, Config
+from fedray.config import Config
 from fedray.errors import RoundFailed
-from fedray.messages import Array, Ints
-from fedray.population.availability import DAY, Bools, Times
+from fedray.messages import Ints
+from fedray.population.availability import DAY
 from fedray.population.devices import Devices
 from fedray.server.sampling import in_random_order, in_weighted_order
+from fedray.server.trips import LATE, ON_TIME, REPORTED, VANISHED, Demand, Timeline, account, begin
 
 _LONGEST_WAIT_S = 366 * DAY
 """After so long without devices enough for a round nobody will ever come."""
@@ -43,88 +41,14 @@ class Synchronous(Config):
     pause_s: Annotated[float, Field(ge=0)] = 0.0
     """From the end of a round to the selection of the next."""
 
+    @property
+    def lever(self) -> str:
+        """The setting to lower where there are too few devices."""
+        return "min_reports"
+
     def least(self, wanted: int) -> int:
         """Updates that a round needs which wants so many."""
         return max(1, math.ceil(self.min_reports * wanted))
-
-
-PROTOCOLS = Choices("protocol", {"synchronous": Synchronous})
-AnyProtocol = Annotated[Synchronous, PROTOCOLS]
-
-REPORTED, LATE, VANISHED = 0, 1, 2
-"""What becomes of a selected device: its update counts; the round ends before it is there; it never comes."""
-_UNDISTURBED, _DOWNLOAD, _UPLOAD, _AWAY = 0, 1, 2, 3
-WHY = {
-    _DOWNLOAD: "its download failed",
-    _UPLOAD: "its upload failed",
-    _AWAY: "the device went away",
-}
-"""Why a device vanished."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What a round asks of devices.
-
-    Attributes:
-        wanted: Updates that it waits for.
-        passes: Examples that each client of the population trains on, float64, shape (N,).
-        down: Bytes that a device receives.
-        up: Bytes that it sends.
-        able: Devices that can take part at all: positions in the population, sorted.
-        weights: What the chance to be selected is proportional to, shape (N,); None: all alike.
-    """
-
-    wanted: int
-    passes: Array
-    down: int
-    up: int
-    able: Ints
-    weights: Array | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
-    """One round in virtual time; arrays have shape (S,).
-
-    Attributes:
-        clients: Who was selected, sorted.
-        selecting: When the selection began.
-        begin: When the model was sent.
-        end: When the round was over.
-        fate: `REPORTED`, `LATE` or `VANISHED`.
-        why: A key of `WHY` where a device vanished.
-        download_s: How long receiving the model takes.
-        compute_s: How long training takes.
-        upload_s: How long sending the update takes.
-        until: When a device reported, went away, or was told that the round is over.
-        down: Bytes received, whole or not.
-        up: Bytes sent, whole or not.
-        lost: Bytes of transfers that did not come to their end.
-        joules: Energy.
-        committed: Whether enough reported.
-    """
-
-    clients: Ints
-    selecting: float
-    begin: float
-    end: float
-    fate: NDArray[np.int8]
-    why: NDArray[np.int8]
-    download_s: Times
-    compute_s: Times
-    upload_s: Times
-    until: Times
-    down: Times
-    up: Times
-    lost: Times
-    joules: Times
-    committed: bool
-
-    @property
-    def reported(self) -> Ints:
-        """The clients whose updates count, sorted; nobody's in a round that was abandoned."""
-        return self.clients[self.fate == REPORTED] if self.committed else self.clients[:0]
 
 
 def plan_round(config: Synchronous, devices: Devices, demand: Demand, seed: int, round: int, now: float) -> Timeline:
@@ -141,42 +65,30 @@ def plan_round(config: Synchronous, devices: Devices, demand: Demand, seed: int,
     Raises:
         RoundFailed: In a year of virtual time not enough devices are there at once.
     """
-    clients, begin = _select(config, devices, demand, seed, round, now)
-    profiles = devices.profiles
-    download_s = profiles.latency_s[clients] + demand.down / profiles.download[clients].astype(np.float64)
-    compute_s = demand.passes[clients] / profiles.examples_per_s[clients].astype(np.float64)
-    upload_s = profiles.latency_s[clients] + demand.up / profiles.upload[clients].astype(np.float64)
-    done = begin + download_s + compute_s + upload_s
-    limit = begin + (math.inf if config.deadline_s is None else config.deadline_s)
-    gone, why = _gone(devices, clients, begin, (download_s, compute_s, upload_s), done, limit, seed, round)
-    comes = (gone > done) & (done <= limit)
+    clients, begins = _select(config, devices, demand, seed, round, now)
+    size = len(clients)
+    limit = begins + (math.inf if config.deadline_s is None else config.deadline_s)
+    trips = begin(devices, demand, clients, np.full(size, begins), limit, seed, np.full(size, round))
+    done = trips.done
+    comes = trips.comes & (done <= limit)
     order = np.flatnonzero(comes)[np.lexsort((clients[comes], done[comes]))]
     counted = order[: demand.wanted]
     if len(counted) == demand.wanted:
         end = float(done[counted[-1]])
     else:
-        end = limit if math.isfinite(limit) else float(np.minimum(gone, done).max())
-    fate = np.where(gone < np.minimum(done, end), VANISHED, LATE).astype(np.int8)
+        end = limit if math.isfinite(limit) else float(trips.ends.max())
+    fate = np.where(trips.gone < np.minimum(done, end), VANISHED, LATE).astype(np.int8)
     fate[counted] = REPORTED
-    until = np.minimum(np.minimum(gone, done), end)
-    until[counted] = done[counted]
-    spans = (download_s, compute_s, upload_s)
-    down, up, lost, joules = _spent(devices, demand, clients, begin, spans, until, fate, why)
-    return Timeline(
-        clients=clients,
+    return account(
+        devices,
+        demand,
+        trips,
         selecting=now,
-        begin=begin,
+        begin=begins,
         end=end,
         fate=fate,
-        why=np.where(fate == VANISHED, why, _UNDISTURBED).astype(np.int8),
-        download_s=download_s,
-        compute_s=compute_s,
-        upload_s=upload_s,
-        until=until,
-        down=down,
-        up=up,
-        lost=lost,
-        joules=joules,
+        why=np.where(fate == VANISHED, trips.why, ON_TIME).astype(np.int8),
+        version=np.full(size, round - 1),
         committed=len(counted) >= config.least(demand.wanted),
     )
 
@@ -239,59 +151,3 @@ def _candidates(demand: Demand, seed: int, round: int, size: int) -> Iterator[In
         stop = min(len(demand.able), start + num)
         yield demand.able[in_random_order(np.arange(start, stop), len(demand.able), seed, round)]
         start, num = stop, 2 * num
-
-
-_TINY = float(np.finfo(np.float64).tiny)
-Spans = tuple[Times, Times, Times]
-"""Seconds of download, training and upload."""
-
-
-def _gone(
-    devices: Devices, clients: Ints, begin: float, spans: Spans, done: Times, limit: float, seed: int, round: int
-) -> tuple[Times, NDArray[np.int8]]:
-    """When each device is lost to the round, and why; infinite: never. What comes first is what counts."""
-    far = float(done.max()) if math.isinf(limit) else limit
-    leaves = devices.availability.leaves(clients, np.full(len(clients), begin), far)
-    gone, why = np.where(leaves < done, leaves, np.inf), np.full(len(clients), _AWAY, np.int8)
-    loss = devices.profiles.loss[clients]
-    if not loss.any():
-        return gone, why
-    draws = seeds.uniforms(seeds.keys(seed, "transfers", round, clients), 2)
-    received = begin + spans[0]
-    for failed, at, cause in ((draws[:, 1] < loss, done, _UPLOAD), (draws[:, 0] < loss, received, _DOWNLOAD)):
-        sooner = failed & (at <= gone)
-        gone, why = np.where(sooner, np.nextafter(at, 0), gone), np.where(sooner, cause, why).astype(np.int8)
-    return gone, why
-
-
-def _spent(
-    devices: Devices,
-    demand: Demand,
-    clients: Ints,
-    begin: float,
-    spans: Spans,
-    until: Times,
-    fate: NDArray[np.int8],
-    why: NDArray[np.int8],
-) -> tuple[Times, Times, Times, Times]:
-    """Bytes received and sent, bytes that were of no use, joules: of each device, up to its last moment.
-
-    A transfer that fails does so at its end.
-    """
-    profiles = devices.profiles
-    latency_s = profiles.latency_s[clients].astype(np.float64)
-    received, trained, done = begin + spans[0], begin + spans[0] + spans[1], begin + spans[0] + spans[1] + spans[2]
-    fails_down, fails_up = ((fate == VANISHED) & (why == cause) for cause in (_DOWNLOAD, _UPLOAD))
-    has_received = until >= received
-    down = _moved(until - begin - latency_s, spans[0] - latency_s, demand.down, has_received | fails_down)
-    up = _moved(until - trained - latency_s, spans[2] - latency_s, demand.up, (until >= done) | fails_up)
-    lost = np.where(has_received, 0, down) + np.where(fate == REPORTED, 0, up)
-    share = np.clip((until - received) / np.maximum(spans[1], _TINY), 0, 1)
-    passes, per_byte = demand.passes[clients] * share, profiles.joules_per_byte[clients]
-    return down, up, lost, passes * profiles.joules_per_example[clients] + (down + up) * per_byte
-
-
-def _moved(elapsed: Times, needed: Times, num_bytes: int, is_whole: Bools) -> Times:
-    """Bytes of a transfer that are there after some time: whole ones, of one that goes on never all."""
-    share = np.clip(elapsed / np.maximum(needed, _TINY), 0, 1)
-    return np.where(is_whole, num_bytes, np.minimum(np.floor(share * num_bytes), num_bytes - 1))

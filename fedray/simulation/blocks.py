@@ -1,7 +1,7 @@
 """Cutting a cohort into blocks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,17 +21,43 @@ def form(cohort: Ints, sizes: Ints, block_size: int, round: int) -> tuple[Block,
         Blocks over the cohort in canonical order: by size of the shard, then by id, so that the clients of a block have
         about the same work.
     """
-    ordered = cohort[np.lexsort((cohort, sizes[cohort]))]
-    return tuple(
-        Block(
-            round=round,
-            index=index,
-            start=start,
-            clients=ordered[start : start + block_size],
-            work=float(sizes[ordered[start : start + block_size]].sum()),
-        )
-        for index, start in enumerate(range(0, len(ordered), block_size))
-    )
+    return form_groups([Group(clients=cohort)], sizes, block_size, round)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Clients that start from the same parameters.
+
+    Attributes:
+        clients: Client ids.
+        start_from: Which of the round's parameter vectors.
+        scale: What their updates are multiplied by.
+    """
+
+    clients: Ints
+    start_from: int = 0
+    scale: float = 1.0
+
+
+def form_groups(groups: Sequence[Group], sizes: Ints, block_size: int, round: int) -> tuple[Block, ...]:
+    """The blocks of a round of several groups, as `form`: no block has clients of two of them."""
+    blocks, offset = list[Block](), 0
+    for group in groups:
+        ordered = group.clients[np.lexsort((group.clients, sizes[group.clients]))]
+        for start in range(0, len(ordered), block_size):
+            clients = ordered[start : start + block_size]
+            block = Block(
+                round=round,
+                index=len(blocks),
+                start=offset + start,
+                clients=clients,
+                work=float(sizes[clients].sum()),
+                start_from=group.start_from,
+                scale=group.scale,
+            )
+            blocks.append(block)
+        offset += len(ordered)
+    return tuple(blocks)
 
 
 def part(block: Block, clients: Sequence[int], num_blocks: int) -> Block:

@@ -211,7 +211,9 @@ def _keys(names: list[str] | set[str]) -> list[_Key]:
 
 
 def _pack(state: ServerState) -> bytes:
-    arrays = {"parameters": state.parameters, **{f"slot.{name}": value for name, value in state.slots.items()}}
+    slots = {f"slot.{name}": value for name, value in state.slots.items()}
+    past = {f"past.{round}": value for round, value in state.past.items()}
+    arrays = {"parameters": state.parameters, **slots, **past}
     return save({name: np.array(value, order="C") for name, value in arrays.items()})
 
 
@@ -241,8 +243,10 @@ def _open(round: int, text: bytes, data: bytes) -> Checkpoint | None:
         if not is_whole or manifest["round"] != round:
             return None
         found = load(data)
-        slots = {name.removeprefix("slot."): value for name, value in found.items() if name != "parameters"}
-        state = ServerState(round=round, parameters=found["parameters"], slots=slots)
+        parts = {name.partition(".")[::2]: value for name, value in found.items()}
+        slots = {name: value for (kind, name), value in parts.items() if kind == "slot"}
+        past = {int(name): value for (kind, name), value in parts.items() if kind == "past"}
+        state = ServerState(round=round, parameters=found["parameters"], slots=slots, past=past)
         return Checkpoint(state=state, extra=manifest.get("extra", {}))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
         return None

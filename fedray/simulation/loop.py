@@ -14,18 +14,18 @@ import torch
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
-from fedray.messages import BlockReport, Fault, Partial
+from fedray.messages import BlockReport, Fault, Floats, Partial
 from fedray.models.base import Layout
 from fedray.models.memory import resident_bytes
 from fedray.models.table import build
 from fedray.models.threads import threads
 from fedray.population.availability import HOUR
 from fedray.server.strategy import ServerState, advance, begin
-from fedray.server.synchronous import Timeline
+from fedray.server.trips import Timeline
 from fedray.simulation import ledger as ledgers
 from fedray.simulation import quarantine, virtual
 from fedray.simulation.backend import Backend, CohortResult, untrained
-from fedray.simulation.blocks import form
+from fedray.simulation.blocks import form_groups
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
 from fedray.simulation.evaluation import Evaluating, Evaluations
 from fedray.simulation.faults.bind import RoundFaults
@@ -167,8 +167,8 @@ class Simulation:
             self._now = self._rounds.after(chosen)
         with self._clock("schedule"):  # 2. cut it into blocks
             absent = quarantine.absent(self._quarantined, chosen.training)
-            active = np.setdiff1d(chosen.training, list(absent)) if absent else chosen.training
-            planned = plan.faults.due(round, form(active, self.sizes, plan.block_size, round))
+            blocks = form_groups(chosen.groups(absent), self.sizes, plan.block_size, round)
+            planned = plan.faults.due(round, blocks)
         result = self._train(state, planned, round, chosen)  # 3. train and aggregate
         self._settle_clocked()
         with self._clock("record"):  # 4. close the ledger, decide about failures
@@ -186,7 +186,9 @@ class Simulation:
                 ledgers.judge(ledger, plan.failures, round)
             self._quarantined |= quarantine.of_round(result.dropped)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
+            before = state
             state = self._step(state, result.partial) if chosen.committed else replace(state, round=round)
+            state = replace(state, past={version: _version(before, version) for version in chosen.later})
             fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
             evaluating = self.evaluations.begin(state)
@@ -241,7 +243,9 @@ class Simulation:
             )
         try:
             count = self._count(round, _at("before", planned.others))
-            result = self.backend.run_cohort(state.parameters, planned.blocks, count, lambda: self._beside(round))
+            starts = [_version(state, version) for version in chosen.versions]
+            parameters = starts[0] if len(starts) == 1 else np.concatenate(starts)
+            result = self.backend.run_cohort(parameters, planned.blocks, count, lambda: self._beside(round))
         except RoundFailed as error:
             self._note(*error.faults)
             raise
@@ -408,6 +412,11 @@ class Simulation:
         began = time.perf_counter()
         yield
         self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - began
+
+
+def _version(state: ServerState, version: int) -> Floats:
+    """The parameters after an earlier round, or this one."""
+    return state.parameters if version == state.round else state.past[version]
 
 
 def _at(moment: Literal["before", "during", "after"], faults: Sequence[Fault]) -> tuple[Fault, ...]:

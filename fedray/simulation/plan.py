@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fedray.client.workload import Workload
 from fedray.population.devices import DevicesConfig
+from fedray.server.protocols import Protocol
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategy import Strategy
 from fedray.server.synchronous import Synchronous
@@ -51,4 +52,4 @@ class Plan:
     faults: FaultPlan = NO_FAULTS
     num_actors: int = 1
     devices: DevicesConfig | None = None
-    protocol: Synchronous = _PROTOCOL
+    protocol: Protocol = _PROTOCOL

@@ -3,6 +3,7 @@
 Shapes: N clients of the population, S selected in a round, P parameters.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,11 @@ from fedray.client.training import TrainingConfig
 from fedray.errors import ConfigError
 from fedray.messages import Array, Failure, Ints
 from fedray.population.devices import Devices
+from fedray.server.buffered import Buffered, Queue
 from fedray.server.sampling import choose
-from fedray.server.synchronous import LATE, REPORTED, VANISHED, WHY, Demand, Timeline, plan_round
+from fedray.server.synchronous import plan_round
+from fedray.server.trips import LATE, REPORTED, WHY, Demand, Timeline
+from fedray.simulation.blocks import Group
 from fedray.simulation.plan import Plan
 
 _NUMBER = 4
@@ -31,18 +35,38 @@ class Chosen:
         cohort: All of them, sorted; each has a fate at the end.
         training: Those whose updates count, sorted.
         missed: The others, and why.
-        times: What they do in virtual time, where devices are simulated.
+        version: After which round each of `training` was sent the model.
+        scale: What the update of each is multiplied by.
+        later: Versions of the model before this round's end that clients of later rounds start from.
+        times: What all do in virtual time, where devices are simulated.
     """
 
     cohort: Ints
     training: Ints
+    version: Ints
+    scale: Array
     missed: dict[int, Failure] = field(default_factory=dict[int, Failure])
+    later: tuple[int, ...] = ()
     times: Timeline | None = None
 
     @property
     def committed(self) -> bool:
         """Whether the round changes the model."""
         return self.times is None or self.times.committed
+
+    @property
+    def versions(self) -> list[int]:
+        """The versions that clients of this round start from, oldest first."""
+        return np.unique(self.version).tolist()
+
+    def groups(self, absent: Container[int]) -> list[Group]:
+        """Those to train, by what they start from, without some."""
+        present = np.array([client not in absent for client in self.training.tolist()], bool) if absent else True
+        return [
+            Group(clients=self.training[mine], start_from=place, scale=float(self.scale[mine][0]))
+            for place, version in enumerate(self.versions)
+            if (mine := (self.version == version) & present).any()
+        ]
 
 
 class Rounds:
@@ -60,22 +84,53 @@ class Rounds:
     def __init__(self, plan: Plan, sizes: Ints, num_parameters: int) -> None:
         self._plan, self._sizes = plan, sizes
         self._devices: Devices | None = None
-        if plan.devices is not None:
-            self._devices = plan.devices.build(plan.num_clients, plan.workload.seed)
-            self._demand = _demand(plan, self._devices, sizes, num_parameters)
+        if plan.devices is None:
+            return
+        self._devices, seed = plan.devices.build(plan.num_clients, plan.workload.seed), plan.workload.seed
+        self._demand = _demand(plan, self._devices, sizes, num_parameters)
+        if isinstance(plan.protocol, Buffered):
+            self._queue = Queue(plan.protocol, self._devices, self._demand, seed)
 
     def choose(self, round: int, now: float) -> Chosen:
-        """The clients of a round, from 1, whose selection begins at a virtual time."""
+        """The clients of a round, from 1, whose selection begins at a virtual time.
+
+        Raises:
+            RoundFailed: In a year of virtual time not enough devices are there.
+        """
         plan, seed = self._plan, self._plan.workload.seed
         if self._devices is None:
             cohort = choose(plan.cohort, self._sizes, seed, round)
-            return Chosen(cohort=cohort, training=cohort)
+            return Chosen(cohort=cohort, training=cohort, version=np.full(len(cohort), round - 1), scale=_ones(cohort))
+        if isinstance(plan.protocol, Buffered):
+            times = self._queue.step(round)
+            version = times.version[times.counts]
+            return _chosen(times, version, plan.protocol.scale(round - 1 - version))
         times = plan_round(plan.protocol, self._devices, self._demand, seed, round, now)
-        return Chosen(cohort=times.clients, training=times.reported, missed=_missed(times), times=times)
+        version = times.version[times.counts]
+        return _chosen(times, version, _ones(version))
 
     def after(self, chosen: Chosen) -> float:
         """When the selection of the next round begins; 0 without virtual time."""
-        return 0.0 if chosen.times is None else chosen.times.end + self._plan.protocol.pause_s
+        if chosen.times is None:
+            return 0.0
+        protocol = self._plan.protocol
+        return chosen.times.end + (0.0 if isinstance(protocol, Buffered) else protocol.pause_s)
+
+
+def _ones(clients: Ints) -> Array:
+    return np.ones(len(clients))
+
+
+def _chosen(times: Timeline, version: Ints, scale: Array) -> Chosen:
+    return Chosen(
+        cohort=times.clients,
+        training=times.clients[times.counts],
+        version=version,
+        scale=scale,
+        missed=_missed(times),
+        later=times.versions,
+        times=times,
+    )
 
 
 def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> Demand:
@@ -84,8 +139,8 @@ def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> D
     least = plan.protocol.least(plan.cohort_size)
     if len(able) < least:
         raise ConfigError(
-            f"a round needs {least} devices, but only {len(able)} of {len(devices)} have memory enough; "
-            "lower cohort.size or protocol.min_reports, or raise devices.profile.memory_mb"
+            f"protocol {plan.protocol.name} needs {least} devices, but there are {len(able)} with memory enough; lower "
+            f"cohort.size or protocol.{plan.protocol.lever}"
         )
     return Demand(
         wanted=plan.cohort_size,
@@ -106,14 +161,12 @@ def passes(training: TrainingConfig, sizes: Ints) -> Array:
 def _missed(times: Timeline) -> dict[int, Failure]:
     """Those whose updates do not count."""
     missed = dict[int, Failure]()
-    for place in np.flatnonzero((times.fate != REPORTED) | (not times.committed)).tolist():
-        client, fate = int(times.clients[place]), int(times.fate[place])
-        if fate == VANISHED:
-            missed[client] = Failure(fate="vanished", cause=WHY[int(times.why[place])])
-        elif fate == LATE:
-            missed[client] = Failure(fate="late", cause="the round was over before its update was there")
-        else:
+    for place in np.flatnonzero(~times.counts).tolist():
+        client, fate, why = int(times.clients[place]), int(times.fate[place]), WHY[int(times.why[place])]
+        if fate == REPORTED:
             missed[client] = Failure(fate="abandoned", cause="too few updates came, and the round changed nothing")
+        else:
+            missed[client] = Failure(fate="late" if fate == LATE else "vanished", cause=why)
     return missed
 
 
@@ -126,7 +179,7 @@ def record(times: Timeline) -> dict[str, Any]:
         "committed": times.committed,
         "bytes": {"down": float(times.down.sum()), "up": float(times.up.sum()), "lost": float(times.lost.sum())},
         "joules": float(times.joules.sum()),
-        "device_s": float((times.until - times.begin).sum()),
+        "device_s": float((times.until - times.trips.started).sum()),
     }
 
 
@@ -138,12 +191,14 @@ def columns(times: Timeline, clients: Ints) -> dict[str, Array]:
         clients: Its clients, in the order of the ledger.
     """
     place = np.searchsorted(times.clients, clients)
+    trips = times.trips.take(place)
     return {
-        "begin_s": np.full(len(clients), times.begin),
+        "started_s": trips.started,
         "until_s": times.until[place],
-        "download_s": times.download_s[place].astype(np.float32),
-        "compute_s": times.compute_s[place].astype(np.float32),
-        "upload_s": times.upload_s[place].astype(np.float32),
+        "download_s": trips.download_s.astype(np.float32),
+        "compute_s": trips.compute_s.astype(np.float32),
+        "upload_s": trips.upload_s.astype(np.float32),
+        "version": times.version[place].astype(np.int32),
         "bytes_down": times.down[place].astype(np.int64),
         "bytes_up": times.up[place].astype(np.int64),
         "joules": times.joules[place].astype(np.float32),

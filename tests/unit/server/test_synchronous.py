@@ -15,7 +15,8 @@ from fedray.messages import Ints
 from fedray.population.availability import Availability, Bools, Times
 from fedray.population.devices import Devices, DevicesConfig
 from fedray.population.profiles import Profiles, gathered
-from fedray.server.synchronous import LATE, REPORTED, VANISHED, WHY, Demand, Synchronous, Timeline, plan_round
+from fedray.server.synchronous import Synchronous, plan_round
+from fedray.server.trips import LATE, REPORTED, VANISHED, WHY, Demand, Timeline
 
 
 class Listed(Availability):
@@ -78,11 +79,11 @@ def test_the_first_two_of_three_count():
     assert found.fate.tolist() == [LATE, REPORTED, REPORTED]
     assert (found.begin, found.end, found.committed) == (0, 40, True)
     assert found.until.tolist() == [40, 30, 40]
-    assert found.compute_s.tolist() == [30, 10, 20]
+    assert found.trips.compute_s.tolist() == [30, 10, 20]
     assert found.down.tolist() == [1000] * 3
     assert found.up.tolist() == [0, 500, 500]  # client 0 was told at 40 s, when it had just trained
     assert found.joules.tolist() == [300 + 125, 100 + 187.5, 200 + 187.5]
-    assert found.reported.tolist() == [1, 2]
+    assert found.clients[found.counts].tolist() == [1, 2]
 
 
 def test_ties_go_to_the_lower_id():
@@ -91,7 +92,11 @@ def test_ties_go_to_the_lower_id():
 
 def test_latency_counts_for_both_transfers():
     found = round_of(latency_s=(1.0, 2.0, 3.0))
-    assert (found.begin + found.download_s + found.compute_s + found.upload_s).tolist() == [32, 34, 36]
+    assert (found.begin + found.trips.download_s + found.trips.compute_s + found.trips.upload_s).tolist() == [
+        32,
+        34,
+        36,
+    ]
     assert found.end == 34
 
 
@@ -111,7 +116,7 @@ def test_too_few_at_the_deadline_abandons_the_round():
     found = round_of(passes=(100, 900, 900), protocol={"deadline_s": 60, "min_reports": 1})
     assert (found.committed, found.end) == (False, 60)
     assert found.fate.tolist() == [REPORTED, LATE, LATE]
-    assert found.reported.tolist() == []
+    assert found.clients[found.counts].tolist() == []
 
 
 def test_a_device_that_leaves_is_lost():
@@ -261,7 +266,7 @@ def test_what_holds_in_every_round(
     there = devices.availability.leaves(found.clients, np.full(len(found.clients), found.begin), found.end)
     assert (there >= found.until).all()  # nobody works while away
     reported = found.fate == REPORTED
-    done = found.begin + found.download_s + found.compute_s + found.upload_s
+    done = found.begin + found.trips.download_s + found.trips.compute_s + found.trips.upload_s
     assert reported.sum() <= wanted
     assert np.array_equal(found.until[reported], done[reported])
     assert (done[found.fate == LATE] >= found.end).all() or reported.sum() == wanted

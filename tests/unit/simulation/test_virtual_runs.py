@@ -8,15 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 from tiny_runs import Run, Tiny, crash_in, experiment
 
+from fedray.client.sequential import SequentialEngine
 from fedray.config import parse
+from fedray.data.holdout import Holdout
 from fedray.errors import ConfigError, RunFolderError
 from fedray.experiment import Experiment, build_plan
+from fedray.models.table import build
 from fedray.report.timeline import timeline
 from fedray.report.timeline_figure import plot
 from fedray.report.timeline_table import show
+from fedray.server.strategy import advance, begin
+from fedray.simulation.checkpoint import open_checkpoints
 
 DEVICES: dict[str, Any] = {
     "profile": {"name": "lognormal", "examples_per_s": 2, "speed_spread": 1, "joules_per_example": 2},
@@ -70,12 +76,12 @@ def test_virtual_time_goes_on_by_rounds_and_pauses(done: Run):
 def test_ledger_adds_up_to_the_record(done: Run):
     for record in done.rounds:
         rows, virtual = done.clients[done.clients["round"] == record["round"]], record["virtual"]
-        assert (rows["begin_s"] == virtual["begin_s"]).all()
+        assert (rows["started_s"] == virtual["begin_s"]).all()
         assert rows["until_s"].between(virtual["begin_s"], virtual["end_s"]).all()
         assert rows["bytes_down"].sum() == virtual["bytes"]["down"]
         assert rows["bytes_up"].sum() == virtual["bytes"]["up"]
         assert np.isclose(rows["joules"].sum(), virtual["joules"], rtol=1e-5)
-        assert np.isclose((rows["until_s"] - rows["begin_s"]).sum(), virtual["device_s"])
+        assert np.isclose((rows["until_s"] - rows["started_s"]).sum(), virtual["device_s"])
 
 
 def test_a_run_that_broke_off_goes_on_in_virtual_time(done: Run, tmp_path: Path):
@@ -139,7 +145,10 @@ def test_wrong_settings(settings: dict[str, Any], sentence: str):
     ("tiers", "sentence"),
     [
         ([{"memory_mb": 0.0001}], r"training takes 0\.0 MB, but no device has more"),
-        ([{"memory_mb": 0.0001, "share": 6}, {"share": 1}], r"a round needs 5 devices, but only \d of 12 have memory"),
+        (
+            [{"memory_mb": 0.0001, "share": 6}, {"share": 1}],
+            r"synchronous needs 5 devices, but there are \d with memory",
+        ),
     ],
 )
 def test_devices_too_small_for_the_model(tiers: list[dict[str, Any]], sentence: str):
@@ -178,3 +187,88 @@ def test_timeline_of_a_run_without_devices(tmp_path: Path):
     plain.folder.write_config({})
     with pytest.raises(RunFolderError, match="has no virtual time; set devices"):
         timeline(plain.folder.path)
+
+
+BUFFERED: dict[str, Any] = {"name": "fedbuff", "concurrency": 5, "max_staleness": 2}
+
+
+def buffered(folder: Path, **more: Any) -> Run:
+    settings = {"devices": DEVICES, "protocol": BUFFERED, "cohort": {"size": 3}, "rounds": 10}
+    return Run(folder, **{**settings, **more})
+
+
+@pytest.fixture(scope="module")
+def async_done(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return buffered(tmp_path_factory.mktemp("buffered"), checkpoint={"every_s": 0}).go()
+
+
+def test_asynchronous_updates_start_from_older_models(async_done: Run):
+    rows = async_done.clients
+    staleness = (rows["round"] - 1 - rows["version"])[rows["fate"] == "ok"]
+    assert set(staleness) == {0, 1, 2}
+    assert (rows[rows["fate"] == "ok"].groupby("round").size() == 3).all()
+    assert {"late", "vanished"} <= set(rows["fate"])
+    assert set(rows[rows["fate"] == "late"]["cause"]) == {"its update was too old"}
+    ends = [record["virtual"]["end_s"] for record in async_done.rounds]
+    assert ends == sorted(ends)
+
+
+def test_asynchronous_rounds_by_hand(async_done: Run, tmp_path: Path):
+    """Six rounds from the parameters of the rounds before, each client's own training, and the weights of the paper."""
+    plan = async_done.plan
+    engine = SequentialEngine(
+        build(plan.workload.model, plan.workload.spec, plan.workload.seed),
+        plan.workload.task,
+        plan.workload.training,
+        plan.workload.seed,
+    )
+    holdout = Holdout(async_done.data, plan.workload.holdout, plan.workload.seed)
+    module = build(plan.workload.model, plan.workload.spec, plan.workload.seed)
+    models = [engine.layout.flatten(module).numpy()]
+    state = begin(plan.strategy, models[0], engine.layout.num_trainable)
+    for round in range(1, 7):
+        rows = async_done.clients.query("round == @round and fate == 'ok'")
+        total, weight = np.zeros_like(models[0], dtype=np.float64), 0
+        for client, version in zip(rows["client"].tolist(), rows["version"].tolist(), strict=True):
+            start = torch.from_numpy(models[version])
+            trained = engine.train(start, [holdout.train(client)], round, np.array([client]))
+            size = int(holdout.sizes[client])
+            total += trained.delta[0].double().numpy() * size / (1 + round - 1 - version) ** 0.5
+            weight += size
+        state = advance(plan.strategy, state, total / weight, engine.layout.num_trainable)
+        models.append(state.parameters)
+        assert len(rows) == 3
+    short = buffered(tmp_path).go(rounds=6)
+    assert short.digests == async_done.digests[:6]
+    saved = open_checkpoints(short.plan.checkpoint, short.folder.path).latest()
+    assert saved is not None
+    assert np.allclose(saved.state.parameters, models[6], atol=1e-5)
+    assert not np.allclose(saved.state.parameters, models[5], atol=1e-5)
+
+
+def test_an_asynchronous_run_that_broke_off_goes_on(async_done: Run, tmp_path: Path):
+    broken = buffered(tmp_path, checkpoint={"every_s": 0})
+    with pytest.raises(MemoryError):
+        broken.go(backend=crash_in(6, block=0))
+    broken.go()
+    assert broken.digests == async_done.digests
+    assert [r["virtual"] for r in broken.rounds] == [r["virtual"] for r in async_done.rounds]
+    pd.testing.assert_frame_equal(broken.clients, async_done.clients)
+
+
+def test_without_staleness_asynchronous_steps_are_rounds(tmp_path: Path):
+    """Alike devices, as many under way as a step wants: each step's updates start from the model before it."""
+    devices = {"profile": {"name": "alike"}}
+    protocol = {"name": "fedbuff", "concurrency": 4, "max_staleness": 0}
+    found = buffered(tmp_path, devices=devices, protocol=protocol, cohort={"size": 4}, data=Same(12)).go()
+    rows = found.clients
+    assert (rows["fate"] == "ok").all()
+    assert (rows["version"] == rows["round"] - 1).all()
+
+
+class Same(Tiny):
+    """Each client has six examples."""
+
+    def __init__(self, num_clients: int) -> None:
+        super().__init__(num_clients)
+        self.sizes = np.full(num_clients, 6)
