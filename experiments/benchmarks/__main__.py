@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,8 +106,17 @@ def about(recorded: dict[str, Any]) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
         f"{recorded['began'][:10]}, {box['processor']}, {box['cores']} cores, {box['memory_gb']} GB, "
-        f"{recorded['workers']} workers, {recorded['repeats']} repeats; {listed}."
+        f"{recorded['workers']} workers, {_repeats(recorded)}; {listed}."
     )
+
+
+def _repeats(recorded: dict[str, Any]) -> str:
+    """How many repeats were asked for, and where the bench was stopped before, how many there are."""
+    done = Counter(run["workload"] for run in recorded["runs"] if run["kind"] == "timed" and run["runner"] == "fedray")
+    least, most, asked = min(done.values(), default=0), max(done.values(), default=0), recorded["repeats"]
+    if least == asked or not done:
+        return f"{asked} repeats"
+    return f"stopped after {least if least == most else f'{least} to {most}'} of {asked} repeats"
 
 
 def main() -> None:

@@ -66,24 +66,33 @@ class RayBackend:
         if losses.struck:
             self._pool.chaos.start_on(self._pool.nodes())
         cohort = _Cohort(self._dispatch, shared, blocks, calls, on_report, self._num_parameters, losses)
+        scheduled = time.perf_counter()
         try:
             cohort.begin()
             beside()
             cohort.run()
         except RoundFailed as error:
             raise RoundFailed(error.sentence, losses.events(self._pool.chaos.strikes())) from None
+        ended = time.perf_counter()
         reports = list(cohort.reports.values())
         busy_s = sum(report.seconds for report in reports)
         self._work_s = busy_s / max(1.0, sum(block.work for block in blocks))
         copies = len(calls) if shared is parameters else len(set(self._pool.nodes()) - {""})
+        faults = losses.events(self._pool.chaos.strikes() if losses.struck else ())
+        aggregate_s = cohort.aggregate_s + time.perf_counter() - ended
         return CohortResult(
             partial=cohort.total.partial(),
             reports=reports,
-            seconds={"put": put - began, "train": cohort.train_s, "aggregate": cohort.aggregate_s},
+            seconds={
+                "put": put - began,
+                "schedule": scheduled - put,
+                "train": cohort.train_s,
+                "aggregate": aggregate_s,
+            },
             num_bytes={"put": parameters.nbytes * copies, "aggregate": cohort.num_bytes},
             attempts=losses.attempts,
             dropped=losses.dropped,
-            faults=losses.events(self._pool.chaos.strikes() if losses.struck else ()),
+            faults=faults,
             deaths=self._pool.deaths - deaths,
             slots=self._dispatch.num_slots,
         )

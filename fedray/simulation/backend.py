@@ -34,7 +34,7 @@ class CohortResult:
     Attributes:
         partial: The sum of all usable updates.
         reports: One for each block, or for each part of a block that was divided, in any order.
-        seconds: Wall time by step: "put", "train", "aggregate".
+        seconds: Wall time by step: "put", "schedule", "train", "aggregate".
         num_bytes: "put": bytes of parameters that went to hosts; "aggregate": bytes of sums that came back.
         slots: Hosts that train at once.
         attempts: Blocks that were trained more than once: position of their first client in the cohort to times.

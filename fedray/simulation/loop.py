@@ -234,7 +234,7 @@ class Simulation:
             self.watch.tell("warning", text=f"round {round} is abandoned: too few devices reported")
             self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])
             result = untrained(self.layout.num_parameters)
-            self._seconds |= result.seconds
+            self._add(result.seconds)
             return result
         if not planned.blocks:
             raise RoundFailed(
@@ -251,7 +251,7 @@ class Simulation:
             raise
         self._note(*result.faults)
         self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])  # before: no block came
-        self._seconds |= result.seconds
+        self._add(result.seconds)
         return result
 
     def _beside(self, round: int) -> None:
@@ -411,7 +411,11 @@ class Simulation:
     def _clock(self, step: str) -> Generator[None]:
         began = time.perf_counter()
         yield
-        self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - began
+        self._add({step: time.perf_counter() - began})
+
+    def _add(self, seconds: Seconds) -> None:
+        for step, more_s in seconds.items():
+            self._seconds[step] = self._seconds.get(step, 0.0) + more_s
 
 
 def _version(state: ServerState, version: int) -> Floats:
