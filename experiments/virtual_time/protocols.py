@@ -17,15 +17,20 @@ from fedray.report.timeline import timeline
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+_STEPS = ["cohort.size=20", "rounds=600", "evaluation.every=10"]
 PROTOCOLS: dict[str, tuple[str, list[str]]] = {
     "deadline": (
-        "a deadline of 20 s",
-        ["protocol={name: synchronous, over_selection: 1, deadline_s: 20, min_reports: 0.5}"],
+        "deadline of 60 s",
+        ["protocol={name: synchronous, over_selection: 1, deadline_s: 60, min_reports: 0.5}"],
     ),
-    "over-selection": ("30 % more devices than wanted", ["protocol={name: synchronous, over_selection: 1.3}"]),
+    "over-selection": ("30 % over-selected", ["protocol={name: synchronous, over_selection: 1.3}"]),
     "fedbuff": (
-        "FedBuff, 400 under way, buffer of 20",
-        ["protocol={name: fedbuff, concurrency: 400}", "cohort.size=20", "rounds=600", "evaluation.every=10"],
+        "FedBuff, 130 for 20",
+        ["protocol={name: fedbuff, concurrency: 130, max_staleness: 60}", *_STEPS],
+    ),
+    "more under way": (
+        "FedBuff, 400 for 20",
+        ["protocol={name: fedbuff, concurrency: 400, max_staleness: 60}", *_STEPS],
     ),
 }
 """Name to what it is, and the settings that make it."""
@@ -90,7 +95,7 @@ def _figures(name: str, frame: pd.DataFrame, folder: Path, target: float) -> dic
 
 def _table(figures: list[dict[str, Any]], target: float) -> Table:
     table = Table(title=f"AUPRC {target:.4f} is reached after so many virtual hours")
-    for column in ("protocol", "steps", "hours", "to target", "updates", "late", "vanished", "MB moved", "device h"):
+    for column in ("protocol", "steps", "hours", "to target", "updates", "late", "vanished", "MB", "device h"):
         table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=True)
     for each in figures:
         fates, to_target = each["fates"], each["hours_to_target"]
@@ -111,7 +116,7 @@ def _table(figures: list[dict[str, Any]], target: float) -> Table:
 def _draw(runs: dict[str, pd.DataFrame], target: float) -> Figure:
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    for (name, frame), colour in zip(runs.items(), (ORANGE, BLUE, GREEN), strict=True):
+    for (name, frame), colour in zip(runs.items(), (ORANGE, BLUE, GREEN, "black"), strict=True):
         axes.plot(frame["hours"], frame[METRIC], color=colour, label=PROTOCOLS[name][0])
     axes.axhline(target, color="grey", linestyle=":", linewidth=1, label="target")
     axes.set(xlabel="virtual hours", ylabel="AUPRC on the test set")

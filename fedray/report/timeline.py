@@ -55,6 +55,7 @@ class Timeline:
         shown: The round of which `devices` tells.
         devices: One row for each client of that round, as in the ledger.
         taken_part: How many clients had so many updates that counted: times to clients, those that had one at least.
+        staleness: How many updates that counted were so many steps old: steps to updates.
         population: Clients in all.
     """
 
@@ -63,6 +64,7 @@ class Timeline:
     shown: RoundTime
     devices: pd.DataFrame
     taken_part: dict[int, int]
+    staleness: dict[int, int]
     population: int
 
     @property
@@ -92,7 +94,8 @@ class Timeline:
             "metric": self.metric,
             "fates": self.fates,
             "fairness": self.fairness,
-            "taken_part": {str(times): clients for times, clients in sorted(self.taken_part.items())},
+            "taken_part": {str(times): clients for times, clients in self.taken_part.items()},
+            "staleness": {str(steps): updates for steps, updates in self.staleness.items()},
             "rounds": [asdict(each) for each in self.rounds],
         }
 
@@ -118,15 +121,22 @@ def timeline(folder: Path, round: int | None = None) -> Timeline:
     if rows is None:
         raise RunFolderError(f"{folder} is damaged: it has no ledger; run again")
     frame = rows.to_pandas()
-    counted = frame[frame["fate"].isin(["ok", "retried"])]["client"].value_counts()
+    counted = frame[frame["fate"].isin(["ok", "retried"])]
     return Timeline(
         rounds=rounds,
         metric=metric,
         shown=shown,
         devices=frame[frame["round"] == shown.round].reset_index(drop=True),
-        taken_part={int(times): int(num) for times, num in counted.value_counts().items()},  # pyright: ignore[reportArgumentType]
+        taken_part=_counts(counted["client"].value_counts()),
+        staleness=_counts(counted["round"] - 1 - counted["version"]),
         population=int(run.summary().get("clients") or frame["client"].max() + 1),
     )
+
+
+def _counts(values: "pd.Series[int]") -> dict[int, int]:
+    """How often each value is there, in order."""
+    found, counts = np.unique(values.to_numpy(), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def _metric(records: Sequence[Record]) -> str | None:

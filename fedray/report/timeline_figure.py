@@ -23,9 +23,13 @@ def draw(found: Timeline, title: str) -> Figure:
     """The picture, as a matplotlib figure that belongs to no window."""
     figure = Figure(figsize=(11.0, 7.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 5, height_ratios=(4.4, 3.2))
-    gantt, metric, fairness = (figure.add_subplot(grid[place]) for place in (np.s_[0, :], np.s_[1, :3], np.s_[1, 3:]))
-    _gantt(gantt, found)
+    is_asynchronous = set(found.staleness) - {0}
+    widths = (3, 2, 2) if is_asynchronous else (3, 2)
+    grid = figure.add_gridspec(2, len(widths), height_ratios=(4.4, 3.2), width_ratios=widths)
+    _gantt(figure.add_subplot(grid[0, :]), found)
+    metric, fairness = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
+    if is_asynchronous:
+        _staleness(figure.add_subplot(grid[1, 2]), found)
     _metric(metric, found)
     _participation(fairness, found)
     for axes in (metric, fairness):
@@ -67,7 +71,7 @@ def _gantt(axes: Any, found: Timeline) -> None:
         ylim=(-1, len(rows)),
     )
     axes.set_yticks([])
-    axes.legend(handles=legend, frameon=False, loc="lower right")
+    axes.legend(handles=legend, frameon=False, loc="upper left" if first < 0 else "lower right")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -80,7 +84,14 @@ def _metric(axes: Any, found: Timeline) -> None:
 
 def _participation(axes: Any, found: Timeline) -> None:
     never = found.population - sum(found.taken_part.values())
-    counts = {0: never, **dict(sorted(found.taken_part.items()))}
+    counts = {0: never, **found.taken_part}
     axes.bar(list(counts), list(counts.values()), color=BLUE, width=0.9)
     axes.set(title=f"updates that counted (Jain's index {found.fairness:.2f})", xlabel="times", ylabel="clients")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _staleness(axes: Any, found: Timeline) -> None:
+    axes.bar(list(found.staleness), list(found.staleness.values()), color=BLUE, width=0.9)
+    axes.set(title="staleness", xlabel="steps of the server", ylabel="updates")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)

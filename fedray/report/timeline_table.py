@@ -1,5 +1,6 @@
 """A run in virtual time as tables and sentences."""
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -64,6 +65,9 @@ def sentences(found: Timeline) -> list[str]:
         f"took part    {sum(found.taken_part.values()):,} of {found.population:,} clients; Jain's index "
         f"{found.fairness:.2f} (1: all alike)",
     ]
+    if set(found.staleness) - {0}:
+        steps = np.repeat(list(found.staleness), list(found.staleness.values()))
+        lines.append(f"staleness    median {np.median(steps):g} steps of the server, at most {steps.max()}")
     return [*lines, f"abandoned    {abandoned} of {len(rounds)} rounds"] if abandoned else lines
 
 

@@ -154,8 +154,9 @@ class Queue:
         again = pending + self._config.retry_s
         if len(pending) == num:  # it may be night for all of them
             able, first = self._demand.able, float(pending[0])
-            comes = self._devices.availability.comes(able, np.full(len(able), first), first + _LONGEST_WAIT_S)
-            again = np.maximum(again, comes.min())
+            limit = first + 2 * _LONGEST_WAIT_S  # nobody at all: the step gives up
+            comes = self._devices.availability.comes(able, np.full(len(able), first), limit)
+            again = np.maximum(again, min(float(comes.min()), limit))
         self._places = np.concatenate([self._places, again])
 
     def _candidates(self, num: int) -> Ints:

@@ -2,13 +2,16 @@
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedray.config import parse
+from fedray.errors import RoundFailed
 from fedray.population.devices import Devices, DevicesConfig
 from fedray.population.profiles import gathered
 from fedray.server.buffered import Buffered, Queue
@@ -118,6 +121,15 @@ def test_at_night_the_server_waits():
     steps = queue(5, passes=[8] * 5, availability=night)
     found = steps.step(1)
     assert of(found)[0][1:3] == (3600, 3610)
+
+
+def test_nobody_comes_any_more(tmp_path: Path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("client,begin,end\n0,0,25\n1,0,25\n2,0,25\n")
+    steps = queue(3, passes=[8] * 3, availability={"name": "trace", "path": str(trace)})
+    assert [steps.step(number).end for number in (1, 2)] == [10, 20]
+    with pytest.raises(RoundFailed, match="step 3: within 366 days of virtual time fewer than 1 updates came"):
+        steps.step(3)
 
 
 def test_staleness_weighs_down():
