@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fedray.report.duration import span
 from fedray.report.result import Result
 from fedray.simulation.watch import Event
 
@@ -155,6 +156,15 @@ def show_result(console: Console, result: Result) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if "virtual" in summary:
+        virtual = summary["virtual"]
+        moved = (virtual["bytes"]["down"] + virtual["bytes"]["up"]) / 1e6
+        console.print(
+            f"virtual time {span(virtual['end_s'])}; devices gave {span(virtual['device_s'])} of theirs and moved "
+            f"{moved:,.1f} MB (fedray timeline {result.folder})",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"digest       {result.digest}", highlight=False, soft_wrap=True)
     console.print(f"run folder   {result.folder}", highlight=False, soft_wrap=True)
     if result.config["tracking"]["enabled"]:

@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from fedray.report.curves import BLUE, GREEN, ORANGE
+from fedray.report.duration import span
 from fedray.report.timeline import Timeline
-from fedray.report.timeline_table import span
 
 _PHASES = (("download_s", "#56B4E9", "receives"), ("compute_s", BLUE, "trains"), ("upload_s", GREEN, "sends"))
 _MARKS = {"late": ("#999999", "|"), "vanished": (ORANGE, "x"), "abandoned": ("#999999", "|")}

@@ -4,6 +4,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from fedray.report.duration import span
 from fedray.report.timeline import RoundTime, Timeline
 from fedray.simulation.policy import MISSED
 
@@ -69,11 +70,3 @@ def sentences(found: Timeline) -> list[str]:
         steps = np.repeat(list(found.staleness), list(found.staleness.values()))
         lines.append(f"staleness    median {np.median(steps):g} steps of the server, at most {steps.max()}")
     return [*lines, f"abandoned    {abandoned} of {len(rounds)} rounds"] if abandoned else lines
-
-
-def span(seconds: float) -> str:
-    """A length of time in a unit that suits it."""
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"

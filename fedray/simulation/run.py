@@ -1,7 +1,7 @@
 """A whole run, wherever its clients run: start, rounds, baselines, what is left behind."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +119,18 @@ def _summary(plan: Plan, state: ServerState, folder: RunFolder, compared: dict[s
         "memory_bytes": {
             who: max(record["memory_bytes"][who] for record in rounds) for who in rounds[0]["memory_bytes"]
         },
+        **_virtual(rounds),
     }
+
+
+def _virtual(rounds: Sequence[Record]) -> Record:
+    """What the simulated devices spent, where there are any."""
+    told = [record["virtual"] for record in rounds if "virtual" in record]
+    if not told:
+        return {}
+    spent = {name: sum(virtual[name] for virtual in told) for name in ("device_s", "joules")}
+    moved = {way: sum(virtual["bytes"][way] for virtual in told) for way in told[0]["bytes"]}
+    return {"virtual": {"end_s": told[-1]["end_s"], **spent, "bytes": moved}}
 
 
 def _done(folder: RunFolder) -> int:

@@ -82,6 +82,10 @@ def test_ledger_adds_up_to_the_record(done: Run):
         assert rows["bytes_up"].sum() == virtual["bytes"]["up"]
         assert np.isclose(rows["joules"].sum(), virtual["joules"], rtol=1e-5)
         assert np.isclose((rows["until_s"] - rows["started_s"]).sum(), virtual["device_s"])
+    spent = done.folder.summary()["virtual"]
+    assert spent["end_s"] == done.rounds[-1]["virtual"]["end_s"]
+    assert spent["joules"] == sum(record["virtual"]["joules"] for record in done.rounds)
+    assert spent["bytes"]["down"] == done.clients["bytes_down"].sum()
 
 
 def test_a_run_that_broke_off_goes_on_in_virtual_time(done: Run, tmp_path: Path):
