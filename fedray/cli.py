@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -114,6 +115,16 @@ def _write_json(what: str, values: dict[str, Any], file: Path | None) -> None:
     typer.echo(f"{what:<12} {file}")
 
 
+def _draw(draw: Callable[[Any, Path, str], None], found: Any, file: Path | None, name: str) -> None:
+    if file is None:
+        return
+    from fedray.files import disk_errors
+
+    with disk_errors(file):
+        draw(found, file, name)
+    typer.echo(f"picture      {file}")
+
+
 @app.command()
 def profile(
     folder: Run,
@@ -121,7 +132,6 @@ def profile(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
 ) -> None:
     """Show where the time of a run went: its steps, its actors, its slowest round."""
-    from fedray.files import disk_errors
     from fedray.report.profile import profile as read
     from fedray.report.profile_figure import plot as draw
     from fedray.report.profile_table import show
@@ -130,10 +140,7 @@ def profile(
     found = read(folder)
     name = folder.resolve().name
     show(Console(), found, name)
-    if plot is not None:
-        with disk_errors(plot):
-            draw(found, plot, name)
-        typer.echo(f"picture      {plot}")
+    _draw(draw, found, plot, name)
     _write_json("figures", found.to_dict(), as_json)
 
 
@@ -145,7 +152,6 @@ def explain(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write all that was found to this JSON file.")] = None,
 ) -> None:
     """Tell what went wrong in a run, planned or not: what it cost, and whether it changed the result."""
-    from fedray.files import disk_errors
     from fedray.report.explain import explain as read
     from fedray.report.explain_figure import plot as draw
     from fedray.report.explain_table import show
@@ -154,10 +160,7 @@ def explain(
     found = read(folder)
     name = folder.resolve().name
     show(Console(), found, name, rounds)
-    if plot is not None:
-        with disk_errors(plot):
-            draw(found, plot, name)
-        typer.echo(f"picture      {plot}")
+    _draw(draw, found, plot, name)
     _write_json("findings", found.to_dict(), as_json)
 
 
@@ -169,7 +172,6 @@ def timeline(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
 ) -> None:
     """Tell what simulated devices did in virtual time: rounds, who was late or lost, bytes, energy."""
-    from fedray.files import disk_errors
     from fedray.report.timeline import timeline as read
     from fedray.report.timeline_figure import plot as draw
     from fedray.report.timeline_table import show
@@ -178,10 +180,7 @@ def timeline(
     found = read(folder, round)
     name = folder.resolve().name
     show(Console(), found, name)
-    if plot is not None:
-        with disk_errors(plot):
-            draw(found, plot, name)
-        typer.echo(f"picture      {plot}")
+    _draw(draw, found, plot, name)
     _write_json("figures", found.to_dict(), as_json)
 
 

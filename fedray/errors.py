@@ -21,6 +21,11 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 class FedrayError(Exception):
     """Base of every error fedray raises on purpose."""
 

@@ -154,10 +154,8 @@ class DenseGradients:
                 seen.append(before * drawn[-1])
             else:
                 activation = _ACTIVATIONS[type(layer)]
-                alone = position > 0 and isinstance(
-                    self._layers[position - 1], nn.Linear
-                )  # nothing else reads `before`
-                seen.append(activation.over(before) if alone else activation.forward(before))
+                after_linear = position > 0 and isinstance(self._layers[position - 1], nn.Linear)  # only this reads it
+                seen.append(activation.over(before) if after_linear else activation.forward(before))
         return seen, drawn
 
     def _backward(

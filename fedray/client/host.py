@@ -111,9 +111,8 @@ class Host:
             mine = [block for block in blocks if block.start_from == start]
             training = BlockTraining(self.workload, self.holdout, self._trainer, vectors[start], mine, self._sum)
             reports |= {report.block: report for report in training.run()}
-        return Work(
-            reports=[reports[block.index] for block in blocks], partial=self.collect(self._round) if hand_over else None
-        )
+        partial = self.collect(self._round) if hand_over else None
+        return Work(reports=[reports[block.index] for block in blocks], partial=partial)
 
     def _new_sum(self) -> RunningSum:
         return RunningSum(self.engine.layout.num_parameters)

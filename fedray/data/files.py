@@ -15,7 +15,7 @@ from pydantic import Field
 
 from fedray.data.base import DataConfig
 from fedray.data.download import Remote, download
-from fedray.errors import DataError
+from fedray.errors import DataError, first_line
 from fedray.messages import Array
 
 BESIDE = Path("../shared/data")
@@ -129,8 +129,7 @@ def read_member(place: Path, name: str) -> bytes:
 
 def unreadable(path: Path, error: Exception) -> DataError:
     """The error for a file that exists but cannot be read."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path} cannot be read ({reason}); replace the file or change data.path")
+    return DataError(f"{path} cannot be read ({first_line(error)}); replace the file or change data.path")
 
 
 def _in_folder(folder: Path, name: str) -> bytes | None:

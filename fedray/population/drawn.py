@@ -4,6 +4,7 @@ Speeds of devices in the field are skewed: most are near the median, a few are m
 distribution has that shape (Huba et al. 2022, https://arxiv.org/abs/2111.04877, fig. 2).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from fedray.population.profiles import MB, MBIT, ProfileConfig, Profiles, drawn,
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Columns = dict[str, Array | float]
 
 
 class DeviceConfig(Config):
@@ -38,18 +40,31 @@ class DeviceConfig(Config):
     joules_per_mb: NotNegative = 0.0
     """Energy of a megabyte received or sent."""
 
-    def columns(self, speed: Array, network: Array) -> dict[str, Array | float]:
+    def values(self) -> dict[str, float]:
+        """The settings as numbers, in their own units."""
+        found = {name: getattr(self, name) for name in DeviceConfig.model_fields}
+        return {name: np.inf if value is None else value for name, value in found.items()}
+
+    def columns(self, speed: Array, network: Array) -> Columns:
         """The columns of some devices, given by how much each is faster than the median."""
-        return {
-            "examples_per_s": self.examples_per_s * speed,
-            "download": self.download_mbps * MBIT * network,
-            "upload": self.upload_mbps * MBIT * network,
-            "latency_s": self.latency_s,
-            "loss": self.loss,
-            "memory_bytes": np.inf if self.memory_mb is None else self.memory_mb * MB,
-            "joules_per_example": self.joules_per_example,
-            "joules_per_byte": self.joules_per_mb / MB,
-        }
+        columns = in_profile_units(self.values())
+        for name, factor in (("examples_per_s", speed), ("download", network), ("upload", network)):
+            columns[name] = columns[name] * factor
+        return columns
+
+
+def in_profile_units(values: Mapping[str, Array | float]) -> Columns:
+    """What `Profiles` holds, of values named and measured like the settings of `DeviceConfig`."""
+    return {
+        "examples_per_s": values["examples_per_s"],
+        "download": values["download_mbps"] * MBIT,
+        "upload": values["upload_mbps"] * MBIT,
+        "latency_s": values["latency_s"],
+        "loss": values["loss"],
+        "memory_bytes": values["memory_mb"] * MB,
+        "joules_per_example": values["joules_per_example"],
+        "joules_per_byte": values["joules_per_mb"] / MB,
+    }
 
 
 class Alike(DeviceConfig, ProfileConfig):
@@ -59,7 +74,7 @@ class Alike(DeviceConfig, ProfileConfig):
 
     def build(self, num_devices: int, seed: int) -> Profiles:
         one = np.ones(num_devices)
-        return gathered(**self.columns(one, one))
+        return gathered(num_devices, **self.columns(one, one))
 
 
 class SpreadConfig(DeviceConfig):
@@ -79,7 +94,7 @@ class LogNormal(SpreadConfig, ProfileConfig):
     def build(self, num_devices: int, seed: int) -> Profiles:
         speed = np.exp(self.speed_spread * drawn(num_devices, seed, "speed"))
         network = np.exp(self.network_spread * drawn(num_devices, seed, "network"))
-        return gathered(**self.columns(speed, network))
+        return gathered(num_devices, **self.columns(speed, network))
 
 
 class Tier(SpreadConfig):
@@ -101,7 +116,7 @@ class Tiers(ProfileConfig):
         keys = seeds.keys(seed, "device tier", 0, np.arange(num_devices))
         tier_N = np.searchsorted(ends / ends[-1], seeds.uniforms(keys, 1)[:, 0], side="right")
         speed, network = drawn(num_devices, seed, "speed"), drawn(num_devices, seed, "network")
-        columns: dict[str, Array | float] = {}
+        columns: Columns = {}
         for index, tier in enumerate(self.tiers):
             mine = tier_N == index
             found = tier.columns(np.exp(tier.speed_spread * speed[mine]), np.exp(tier.network_spread * network[mine]))
@@ -109,4 +124,4 @@ class Tiers(ProfileConfig):
                 column = columns.setdefault(name, np.empty(num_devices, np.float32))
                 assert isinstance(column, np.ndarray)
                 column[mine] = values
-        return gathered(**columns)
+        return gathered(num_devices, **columns)

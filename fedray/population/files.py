@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from fedray.errors import ConfigError
+from fedray.errors import ConfigError, first_line
 from fedray.messages import Array
 
 Columns = dict[str, Array]
@@ -43,14 +43,14 @@ def read_columns(path: str, setting: str, known: tuple[str, ...], needed: tuple[
     try:
         return {name: table[name].cast(pa.float64()).to_numpy() for name in table.column_names}
     except pa.ArrowException as error:
-        raise ConfigError(f"{path} holds values that are no numbers ({_line(error)}); change {setting}") from None
+        raise ConfigError(f"{path} holds values that are no numbers ({first_line(error)}); change {setting}") from None
 
 
 def _table(path: Path, setting: str) -> pa.Table:
     try:
         return pq.read_table(path) if path.suffix == ".parquet" else pa_csv.read_csv(path)
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(f"{path} cannot be read ({_line(error)}); change {setting}") from None
+        raise ConfigError(f"{path} cannot be read ({first_line(error)}); change {setting}") from None
 
 
 def read_json(path: Path, setting: str) -> Any:
@@ -63,7 +63,7 @@ def read_json(path: Path, setting: str) -> Any:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return json.load(file)
     except (OSError, EOFError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({_line(error)}); change {setting}") from None
+        raise ConfigError(f"{path} cannot be read ({first_line(error)}); change {setting}") from None
 
 
 class _Plain(pickle.Unpickler):
@@ -92,7 +92,7 @@ def read_plain_pickle(path: str, setting: str) -> dict[Any, Any]:
         TypeError,
         MemoryError,
     ) as error:
-        raise ConfigError(f"{path} cannot be read ({_line(error)}); change {setting}") from None
+        raise ConfigError(f"{path} cannot be read ({first_line(error)}); change {setting}") from None
     if not isinstance(found, dict) or not found:
         raise ConfigError(f"{path} holds no dictionary of devices; change {setting}")
     return found
@@ -112,7 +112,3 @@ def numbers(found: dict[Any, Any], name: str, path: str, setting: str) -> Array:
         return np.array([float(entry[name]) for entry in found.values()])
     except (TypeError, KeyError, ValueError):
         raise ConfigError(f"{path} has a device without a number '{name}'; mend it, or change {setting}") from None
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from fedray.errors import ConfigError
 from fedray.messages import Array, Ints
-from fedray.population.drawn import DeviceConfig
+from fedray.population.drawn import Columns, DeviceConfig, in_profile_units
 from fedray.population.files import numbers, read_columns, read_json, read_plain_pickle
-from fedray.population.profiles import MB, MBIT, ProfileConfig, Profiles, drawn, gathered, picked
+from fedray.population.profiles import ProfileConfig, Profiles, drawn, gathered, picked
 
 _SETTING = "devices.profile.path"
 _COLUMNS = tuple(DeviceConfig.model_fields)
@@ -33,28 +33,23 @@ class Table(DeviceConfig, ProfileConfig):
 
     def build(self, num_devices: int, seed: int) -> Profiles:
         found = read_columns(self.path, _SETTING, _COLUMNS)
-        rows = assigned(self.assign, num_devices, seed, len(next(iter(found.values()))), self.path)
-        values: dict[str, Array | float] = {}
-        for name in _COLUMNS:
-            setting = getattr(self, name)
-            otherwise = np.inf if setting is None else setting
-            column = found.get(name, np.full(1, otherwise))
-            values[name] = np.where(np.isnan(column), otherwise, column)[rows if name in found else np.zeros_like(rows)]
-        columns = {
-            "examples_per_s": values["examples_per_s"],
-            "download": values["download_mbps"] * MBIT,
-            "upload": values["upload_mbps"] * MBIT,
-            "latency_s": values["latency_s"],
-            "loss": values["loss"],
-            "memory_bytes": values["memory_mb"] * MB,
-            "joules_per_example": values["joules_per_example"],
-            "joules_per_byte": values["joules_per_mb"] / MB,
-        }
-        return gathered(**columns).check(_SETTING)
+        rows = assigned(self.assign, num_devices, seed, len(next(iter(found.values()))), self.path, "devices.profile")
+        values: Columns = {**self.values()}
+        for name, column in found.items():
+            values[name] = np.where(np.isnan(column), values[name], column)[rows]
+        return gathered(num_devices, **in_profile_units(values)).check(_SETTING)
 
 
-def assigned(assign: str, num_devices: int, seed: int, num_rows: int, path: str) -> Ints:
+def assigned(assign: str, num_devices: int, seed: int, num_rows: int, path: str, setting: str) -> Ints:
     """Which row of a table each device is, shape (N,).
+
+    Args:
+        assign: "order" or "draw".
+        num_devices: N.
+        seed: The experiment's seed.
+        num_rows: Rows of the table.
+        path: Its file, for the message.
+        setting: The settings that it belongs to, for the message.
 
     Raises:
         ConfigError: In order, and there are fewer rows than devices.
@@ -63,8 +58,7 @@ def assigned(assign: str, num_devices: int, seed: int, num_rows: int, path: str)
         return picked(num_devices, seed, "row", num_rows)
     if num_rows < num_devices:
         raise ConfigError(
-            f"{path} has {num_rows} devices, but the population has {num_devices} clients; "
-            "set devices.profile.assign to draw"
+            f"{path} has {num_rows} devices, but the population has {num_devices} clients; set {setting}.assign to draw"
         )
     return np.arange(num_devices)
 
@@ -88,12 +82,12 @@ class FedScale(DeviceConfig, ProfileConfig):
         found = read_plain_pickle(self.path, _SETTING)
         inference_ms = numbers(found, "computation", self.path, _SETTING)
         network = numbers(found, "communication", self.path, _SETTING) * _KBIT
-        rows = assigned(self.assign, num_devices, seed, len(found), self.path)
+        rows = assigned(self.assign, num_devices, seed, len(found), self.path, "devices.profile")
         one = np.ones(num_devices)
         with np.errstate(divide="ignore"):
             speed = 1e3 / (self.backward * inference_ms[rows])
         columns = self.columns(one, one) | {"examples_per_s": speed, "download": network[rows], "upload": network[rows]}
-        return gathered(**columns).check(_SETTING)
+        return gathered(num_devices, **columns).check(_SETTING)
 
 
 class Flash(DeviceConfig, ProfileConfig):
@@ -115,7 +109,7 @@ class Flash(DeviceConfig, ProfileConfig):
         user = picked(num_devices, seed, "network user", len(networks["down_u"]))
         rates = {way: _rate(networks, way, user, drawn(num_devices, seed, way)) for way in ("down", "up")}
         columns = self.columns(speed, np.ones(num_devices))
-        return gathered(**columns | {"download": rates["down"], "upload": rates["up"]}).check(_SETTING)
+        return gathered(num_devices, **columns | {"download": rates["down"], "upload": rates["up"]}).check(_SETTING)
 
     def _scores(self) -> Array:
         """The scores of all phone models in use that have one, a score for each name that users' phones have."""

@@ -98,7 +98,6 @@ def picked(num_devices: int, seed: int, purpose: str, num: int) -> Ints:
     return (seeds.uniforms(keys, 1)[:, 0] * num).astype(np.int64)
 
 
-def gathered(**columns: Array | float) -> Profiles:
+def gathered(num_devices: int, **columns: Array | float) -> Profiles:
     """Profiles of columns, of which single numbers count for all devices."""
-    num = max(len(column) for column in columns.values() if isinstance(column, np.ndarray))
-    return Profiles(**{name: np.full(num, value, np.float32) for name, value in columns.items()})
+    return Profiles(**{name: np.full(num_devices, value, np.float32) for name, value in columns.items()})

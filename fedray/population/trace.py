@@ -90,7 +90,9 @@ class TraceAvailability(AvailabilityConfig):
                 f"{latest:g}; set devices.availability.period_s to at least {latest:g}"
             )
         period_s = np.full(len(devices), np.inf if self.period_s is None else self.period_s)
-        return _Recorded(spans, period_s, assigned(self.assign, num_devices, seed, len(devices), self.path))
+        return _Recorded(
+            spans, period_s, assigned(self.assign, num_devices, seed, len(devices), self.path, "devices.availability")
+        )
 
 
 class FedScaleAvailability(AvailabilityConfig):
@@ -118,7 +120,9 @@ class FedScaleAvailability(AvailabilityConfig):
             ) from None
         if (period_s <= 0).any():
             raise ConfigError(f"{self.path} has a device whose finish_time is not above 0; change {_SETTING}")
-        return _Recorded(spans, period_s, assigned(self.assign, num_devices, seed, len(found), self.path))
+        return _Recorded(
+            spans, period_s, assigned(self.assign, num_devices, seed, len(found), self.path, "devices.availability")
+        )
 
 
 def _spans(active: list[float], inactive: list[float], finish: float) -> list[tuple[float, float]]:

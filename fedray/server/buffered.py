@@ -23,10 +23,9 @@ from fedray.errors import RoundFailed
 from fedray.messages import Array, Ints
 from fedray.population.availability import DAY, Times
 from fedray.population.devices import Devices
-from fedray.server.sampling import in_random_order
-from fedray.server.trips import LATE, REPORTED, STALE, VANISHED, Demand, Timeline, account, begin
+from fedray.server.sampling import permute
+from fedray.server.trips import LATE, LONGEST_WAIT_S, REPORTED, STALE, VANISHED, Demand, Timeline, account, send
 
-_LONGEST_WAIT_S = 366 * DAY
 _ASKED = 20
 """Devices that are asked to take a place, one after another, before the server waits."""
 
@@ -78,7 +77,7 @@ class Queue:
         self._rewind()
 
     def _rewind(self) -> None:
-        nothing = begin(self._devices, self._demand, np.zeros(0, np.int64), np.zeros(0), 0.0, self._seed, _none())
+        nothing = send(self._devices, self._demand, np.zeros(0, np.int64), np.zeros(0), 0.0, self._seed, _none())
         self._trips, self._is_replaced = nothing, np.zeros(0, bool)
         self._steps: list[float] = []
         self._places = np.zeros(self._config.concurrency)
@@ -114,9 +113,9 @@ class Queue:
             starts = np.concatenate([self._places[due], ends[free]])
             self._places = self._places[~due]
             self._fill(starts)
-            if min(starts) > began + _LONGEST_WAIT_S:
+            if min(starts) > began + LONGEST_WAIT_S:
                 raise RoundFailed(
-                    f"step {number}: within {_LONGEST_WAIT_S / DAY:g} days of virtual time fewer than "
+                    f"step {number}: within {LONGEST_WAIT_S / DAY:g} days of virtual time fewer than "
                     f"{self._demand.wanted} updates came; lower cohort.size, raise protocol.max_staleness, or change "
                     "devices.availability"
                 )
@@ -154,7 +153,7 @@ class Queue:
         again = pending + self._config.retry_s
         if len(pending) == num:  # it may be night for all of them
             able, first = self._demand.able, float(pending[0])
-            limit = first + 2 * _LONGEST_WAIT_S  # nobody at all: the step gives up
+            limit = first + 2 * LONGEST_WAIT_S  # nobody at all: the step gives up
             comes = self._devices.availability.comes(able, np.full(len(able), first), limit)
             again = np.maximum(again, min(float(comes.min()), limit))
         self._places = np.concatenate([self._places, again])
@@ -165,13 +164,13 @@ class Queue:
         positions = np.arange(self._asked, self._asked + num)
         self._asked += num
         turn, place = np.divmod(positions, len(able))
-        orders = [in_random_order(place[turn == t], len(able), self._seed, t) for t in np.unique(turn).tolist()]
+        orders = [permute(place[turn == t], len(able), self._seed, t) for t in np.unique(turn).tolist()]
         return able[np.concatenate(orders)]
 
     def _send(self, clients: Ints, starts: Times) -> None:
         draw = np.arange(self._started, self._started + len(clients))
         self._started += len(clients)
-        sent = begin(self._devices, self._demand, clients, starts, math.inf, self._seed, draw)
+        sent = send(self._devices, self._demand, clients, starts, math.inf, self._seed, draw)
         self._trips = self._trips.join(sent)
         self._is_replaced = np.concatenate([self._is_replaced, np.zeros(len(clients), bool)])
         self._is_busy[clients] = True

@@ -74,21 +74,17 @@ def _cyclic(num_clients: int, size: int, seed: int, round: int) -> Ints:
 
 
 def _weighted(sizes: Ints, size: int, seed: int, round: int) -> Ints:
-    """Efraimidis and Spirakis 2006, https://doi.org/10.1016/j.ipl.2005.11.003: the smallest exponential clocks."""
-    draw = seeds.generator(seed, "cohort", round)
-    clocks = draw.exponential(size=len(sizes)) / sizes
-    return np.argpartition(clocks, size - 1)[:size].astype(np.int64)
-
-
-def in_random_order(positions: Ints, num: int, seed: int, round: int) -> Ints:
-    """What stands at some positions of a random order of range(num), another one in each round."""
-    return permute(positions, num, seed, round)
+    return np.argpartition(_clocks(sizes, seed, round), size - 1)[:size].astype(np.int64)
 
 
 def in_weighted_order(weights: Array, seed: int, round: int) -> Ints:
     """All positions, in the order in which they would be drawn in proportion to their weights, without replacement."""
-    draw = seeds.generator(seed, "cohort", round)
-    return np.argsort(draw.exponential(size=len(weights)) / weights, kind="stable").astype(np.int64)
+    return np.argsort(_clocks(weights, seed, round), kind="stable").astype(np.int64)
+
+
+def _clocks(weights: Array, seed: int, round: int) -> Array:
+    """Efraimidis and Spirakis 2006, https://doi.org/10.1016/j.ipl.2005.11.003: the smallest exponential clocks win."""
+    return seeds.generator(seed, "cohort", round).exponential(size=len(weights)) / weights
 
 
 def permute(positions: Ints, num: int, seed: int, cycle: int) -> Ints:

@@ -19,11 +19,8 @@ from fedray.errors import RoundFailed
 from fedray.messages import Ints
 from fedray.population.availability import DAY
 from fedray.population.devices import Devices
-from fedray.server.sampling import in_random_order, in_weighted_order
-from fedray.server.trips import LATE, ON_TIME, REPORTED, VANISHED, Demand, Timeline, account, begin
-
-_LONGEST_WAIT_S = 366 * DAY
-"""After so long without devices enough for a round nobody will ever come."""
+from fedray.server.sampling import in_weighted_order, permute
+from fedray.server.trips import LATE, LONGEST_WAIT_S, OVER, REPORTED, VANISHED, Demand, Timeline, account, send
 
 
 class Synchronous(Config):
@@ -65,10 +62,10 @@ def plan_round(config: Synchronous, devices: Devices, demand: Demand, seed: int,
     Raises:
         RoundFailed: In a year of virtual time not enough devices are there at once.
     """
-    clients, begins = _select(config, devices, demand, seed, round, now)
+    clients, begin = _select(config, devices, demand, seed, round, now)
     size = len(clients)
-    limit = begins + (math.inf if config.deadline_s is None else config.deadline_s)
-    trips = begin(devices, demand, clients, np.full(size, begins), limit, seed, np.full(size, round))
+    limit = begin + (math.inf if config.deadline_s is None else config.deadline_s)
+    trips = send(devices, demand, clients, np.full(size, begin), limit, seed, np.full(size, round))
     done = trips.done
     comes = trips.comes & (done <= limit)
     order = np.flatnonzero(comes)[np.lexsort((clients[comes], done[comes]))]
@@ -84,10 +81,10 @@ def plan_round(config: Synchronous, devices: Devices, demand: Demand, seed: int,
         demand,
         trips,
         selecting=now,
-        begin=begins,
+        begin=begin,
         end=end,
         fate=fate,
-        why=np.where(fate == VANISHED, trips.why, ON_TIME).astype(np.int8),
+        why=np.where(fate == VANISHED, trips.why, OVER).astype(np.int8),
         version=np.full(size, round - 1),
         committed=len(counted) >= config.least(demand.wanted),
     )
@@ -103,7 +100,7 @@ def _select(
     size = min(len(demand.able), math.ceil(config.over_selection * demand.wanted))
     least = config.least(demand.wanted)
     waited = 0.0
-    while waited <= _LONGEST_WAIT_S:
+    while waited <= LONGEST_WAIT_S:
         found, seen = list[Ints](), list[Ints]()
         for some in _candidates(demand, seed, round, size):
             there = devices.availability.there(some, now + waited)
@@ -117,7 +114,7 @@ def _select(
             return np.sort(chosen), begin
         waited = max(waited + config.selection_s, _idle(devices, demand.able, least, now, begin, config.selection_s))
     raise RoundFailed(
-        f"round {round}: within {_LONGEST_WAIT_S / DAY:g} days of virtual time there were never {least} of "
+        f"round {round}: within {LONGEST_WAIT_S / DAY:g} days of virtual time there were never {least} of "
         f"{len(demand.able)} devices there at once; lower cohort.size or protocol.min_reports, raise "
         "protocol.selection_s, or change devices.availability"
     )
@@ -125,9 +122,9 @@ def _select(
 
 def _idle(devices: Devices, able: Ints, least: int, now: float, since: float, selection_s: float) -> float:
     """How many seconds of selections, from `now` on, can pass over: before their end too few will have come."""
-    comes = devices.availability.comes(able, np.full(len(able), since), now + _LONGEST_WAIT_S)
+    comes = devices.availability.comes(able, np.full(len(able), since), now + LONGEST_WAIT_S)
     enough = float(np.partition(comes, least - 1)[least - 1])
-    return selection_s * max(0.0, math.floor((min(enough, now + 2 * _LONGEST_WAIT_S) - now) / selection_s))
+    return selection_s * max(0.0, math.floor((min(enough, now + 2 * LONGEST_WAIT_S) - now) / selection_s))
 
 
 def _wait(devices: Devices, present: Ints, away: Ints, size: int, now: float, limit: float) -> tuple[Ints, float]:
@@ -149,5 +146,5 @@ def _candidates(demand: Demand, seed: int, round: int, size: int) -> Iterator[In
     start, num = 0, max(1024, 2 * size)
     while start < len(demand.able):
         stop = min(len(demand.able), start + num)
-        yield demand.able[in_random_order(np.arange(start, stop), len(demand.able), seed, round)]
+        yield demand.able[permute(np.arange(start, stop), len(demand.able), seed, round)]
         start, num = stop, 2 * num

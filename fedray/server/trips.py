@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 
 from fedray import seeds
 from fedray.messages import Array, Ints
-from fedray.population.availability import Bools, Times
+from fedray.population.availability import DAY, Bools, Times
 from fedray.population.devices import Devices
 
 REPORTED, LATE, VANISHED = 0, 1, 2
 """What becomes of a device: its update counts; it is there too late; it never comes."""
-ON_TIME, DOWNLOAD, UPLOAD, AWAY, STALE = 0, 1, 2, 3, 4
+OVER, DOWNLOAD, UPLOAD, AWAY, STALE = 0, 1, 2, 3, 4
 WHY = {
-    ON_TIME: "the round was over before its update was there",
+    OVER: "the round was over before its update was there",
     DOWNLOAD: "its download failed",
     UPLOAD: "its upload failed",
     AWAY: "the device went away",
     STALE: "its update was too old",
 }
 """Why an update does not count."""
+LONGEST_WAIT_S = 366 * DAY
+"""Who has waited so long for devices waits for ever."""
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -108,10 +110,8 @@ class Trips:
         return Trips(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
 
-def begin(
-    devices: Devices, demand: Demand, clients: Ints, started: Times, limit: float, seed: int, draw: Ints
-) -> Trips:
-    """Sends devices on their way.
+def send(devices: Devices, demand: Demand, clients: Ints, started: Times, limit: float, seed: int, draw: Ints) -> Trips:
+    """Sends the model to devices: their trips.
 
     Args:
         devices: The population's.

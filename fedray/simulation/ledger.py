@@ -160,6 +160,19 @@ def _places(clients: Ints, wanted: Ints) -> Ints | slice:
     return order[np.searchsorted(clients, wanted, sorter=order)]
 
 
+def losses(ledger: Ledger, round: int) -> list[str]:
+    """A sentence for each cause by which clients were lost, but for what devices did in virtual time."""
+    lost: dict[tuple[str, str], list[int]] = {}
+    for client, failure in ledger.failures.items():
+        if failure.fate not in MISSED:
+            lost.setdefault((failure.fate, failure.cause), []).append(client)
+    sentences = list[str]()
+    for (fate, cause), clients in lost.items():
+        who = f"client {clients[0]}" if len(clients) == 1 else f"{len(clients)} clients, {clients[0]} among them,"
+        sentences.append(f"{who} in round {round} {'is' if len(clients) == 1 else 'are'} {fate}: {cause}")
+    return sentences
+
+
 def judge(ledger: Ledger, failures: FailureConfig, round: int) -> None:
     """Ends the run where the settings say so.
 

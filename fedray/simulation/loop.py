@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Literal
 
 import numpy as np
@@ -16,25 +16,22 @@ from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
 from fedray.messages import BlockReport, Fault, Floats, Partial
 from fedray.models.base import Layout
-from fedray.models.memory import resident_bytes
 from fedray.models.table import build
 from fedray.models.threads import threads
-from fedray.population.availability import HOUR
 from fedray.server.strategy import ServerState, advance, begin
-from fedray.server.trips import Timeline
 from fedray.simulation import ledger as ledgers
-from fedray.simulation import quarantine, virtual
+from fedray.simulation import quarantine
 from fedray.simulation.backend import Backend, CohortResult, untrained
 from fedray.simulation.blocks import form_groups
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
-from fedray.simulation.evaluation import Evaluating, Evaluations
+from fedray.simulation.evaluation import Evaluations
 from fedray.simulation.faults.bind import RoundFaults
 from fedray.simulation.faults.event import FaultEvent, Inject, Note, not_here
 from fedray.simulation.faults.kinds import ROUND, STORAGE
 from fedray.simulation.plan import Plan
-from fedray.simulation.policy import MISSED
-from fedray.simulation.run_folder import Record, RunFolder
+from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.saving import Saving
+from fedray.simulation.trained import Trained
 from fedray.simulation.virtual import Chosen, Rounds
 from fedray.simulation.watch import Watch
 
@@ -43,38 +40,6 @@ Seconds = dict[str, float]
 _LARGE = 1_000_000
 """Parameters from which the server uses all processors while the hosts wait. It works element by element: threads do
 not change a bit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trained:
-    """A round whose evaluation may still go on, behind the training of the next.
-
-    Attributes:
-        state: After the round.
-        fingerprint: Its digest, being computed.
-        ledger: What became of each client.
-        result: What the backend gave.
-        evaluating: Its evaluation.
-        faults: Faults that are due at its checkpoint.
-        seconds: Wall seconds of the round by step.
-        times: What devices did in virtual time, or None.
-        now: Virtual time at which the next round begins.
-    """
-
-    state: ServerState
-    fingerprint: Future[str]
-    ledger: ledgers.Ledger
-    result: CohortResult
-    evaluating: Evaluating
-    faults: tuple[Fault, ...]
-    seconds: Seconds
-    times: Timeline | None
-    now: float
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can be recorded without waiting."""
-        return self.fingerprint.done() and self.evaluating.ready
 
 
 class Simulation:
@@ -116,7 +81,7 @@ class Simulation:
         self._seconds: Seconds = {}
         self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
         self._rounds = Rounds(plan, self.sizes, self.layout.num_parameters)
-        self._trained: _Trained | None = None
+        self._trained: Trained | None = None
         self._chosen: tuple[int, Chosen] | None = None
         self._now = 0.0
         self._saved_at = time.monotonic()
@@ -192,7 +157,7 @@ class Simulation:
             fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
             evaluating = self.evaluations.begin(state)
-        self._trained = _Trained(
+        self._trained = Trained(
             state=state,
             fingerprint=fingerprint,
             ledger=ledger,
@@ -361,49 +326,15 @@ class Simulation:
         return count
 
     def _write_errors(self, ledger: ledgers.Ledger, round: int) -> None:
-        lost: dict[tuple[str, str], list[int]] = {}
         for client, failure in ledger.failures.items():
-            if failure.fate in MISSED:
-                continue
-            lost.setdefault((failure.fate, failure.cause), []).append(client)
             if failure.details:
                 self.folder.write_error(round, client, failure.details)
-        for (fate, cause), clients in lost.items():
-            who = f"client {clients[0]}" if len(clients) == 1 else f"{len(clients)} clients, {clients[0]} among them,"
-            verb = "is" if len(clients) == 1 else "are"
-            self.watch.tell("warning", text=f"{who} in round {round} {verb} {fate}: {cause}")
+        for sentence in ledgers.losses(ledger, round):
+            self.watch.tell("warning", text=sentence)
 
-    def _record(self, trained: _Trained, metrics: dict[str, float]) -> None:
-        ledger, result, reports = trained.ledger, trained.result, trained.result.reports
-        record: Record = {
-            "round": trained.state.round,
-            "time": time.time(),
-            "digest": trained.fingerprint.result(),
-            "cohort": int(sum(ledger.fates.values())),
-            "trained": sum(num for fate, num in ledger.fates.items() if fate not in MISSED),
-            "examples": int(ledger.columns["examples"].sum()),
-            "weight": result.partial.weight,
-            "fates": ledger.fates,
-            "deaths": result.deaths,
-            "faults": len(result.faults),
-            "seconds": trained.seconds,
-            "bytes": result.num_bytes,
-            "slots": result.slots,
-            "blocks": len(reports),
-            "busy_s": sum(report.seconds for report in reports),
-            "longest_block_s": max((report.seconds for report in reports), default=0.0),
-            "memory_bytes": {
-                "driver": resident_bytes(),
-                "host": max((report.memory_bytes for report in reports), default=0),
-            },
-            "metrics": {name: float(value) for name, value in metrics.items() if np.isfinite(value)},
-        }
-        columns, times = ledger.columns, trained.times
-        if times is not None:
-            record["virtual"] = virtual.record(times)
-            record["metrics"]["virtual/hours"] = times.end / HOUR
-            columns = {**columns, **virtual.columns(times, columns["client"])}
-        self.folder.clients.append(trained.state.round, columns)
+    def _record(self, trained: Trained, metrics: dict[str, float]) -> None:
+        record = trained.record(metrics)
+        self.folder.clients.append(trained.state.round, trained.columns)
         self.folder.append("rounds", record)
         self.watch.tell("round", rounds=self.plan.rounds, **record)
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from fedray.errors import RunFolderError
+from fedray.errors import RunFolderError, first_line
 from fedray.files import disk_errors, exclusive, write_json, write_text
 from fedray.simulation.parts import PartTable
 
@@ -97,7 +97,7 @@ class RunFolder:
             config = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunFolderError(
-                f"{self.path} is no run folder, or it is damaged: config.yaml: {_line(error)}"
+                f"{self.path} is no run folder, or it is damaged: config.yaml: {first_line(error)}"
             ) from None
         if not isinstance(config, dict):
             raise RunFolderError(f"{self.path} is damaged: config.yaml holds no experiment")
@@ -200,8 +200,6 @@ class RunFolder:
         try:
             return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise RunFolderError(f"{self.path} is no run folder, or it is damaged: {name}: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunFolderError(
+                f"{self.path} is no run folder, or it is damaged: {name}: {first_line(error)}"
+            ) from None

@@ -22,9 +22,9 @@ def queue(
     num: int, *, passes: list[float], wanted: int = 1, seed: int = 0, availability: Any = "always", **config: Any
 ) -> Queue:
     """Devices that receive in 1 s, train for as many seconds as they have passes, and send in 1 s."""
-    ones = np.ones(num)
     profiles = gathered(
-        examples_per_s=ones,
+        num,
+        examples_per_s=1.0,
         download=100.0,
         upload=100.0,
         latency_s=0.0,

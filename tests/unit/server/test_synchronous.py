@@ -46,7 +46,7 @@ def profiles(**columns: Any) -> Profiles:
         "joules_per_example": 1.0,
         "joules_per_byte": 0.125,
     }
-    return gathered(**{**defaults, **{name: np.array(values) for name, values in columns.items()}})
+    return gathered(3, **{**defaults, **{name: np.array(values) for name, values in columns.items()}})
 
 
 def round_of(
