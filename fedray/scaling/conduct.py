@@ -1,8 +1,6 @@
 """A whole study: checks, measurements, results, delivery."""
 
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +19,7 @@ from fedray.scaling.grid import setups
 from fedray.scaling.measure import Runner, Session
 from fedray.scaling.measurement import Measurement
 from fedray.scaling.request import Request, Target
+from fedray.scaling.stop import Stop
 from fedray.simulation.plan import Plan
 
 Tell = Callable[[str], None]
@@ -46,14 +45,15 @@ def measure_all(experiment: Experiment, request: Request, path: Path, tell: Tell
     plan = check(experiment, request)
     with ExitStack() as stack:
         session = stack.enter_context(_cluster(experiment, request, plan))
-        stack.enter_context(_signals())
+        stop = Stop()
+        stack.enter_context(stop.on_signals())
         was_there = path.exists()
         folder = StudyFolder.create(path, request, experiment, plan.workload.engine.name)
         stack.enter_context(folder.lock())
         tell(f"study folder {path}")
-        runner = Runner(experiment, request.rounds, path, tell, session)
+        runner = Runner(experiment, request.rounds, path, tell, session, stop)
         try:
-            return study.run(folder, runner, on_point)
+            return study.run(folder, runner, on_point, stop)
         except Exception:
             if not was_there and not folder.measurements():
                 shutil.rmtree(path, ignore_errors=True)
@@ -135,21 +135,3 @@ def _cluster(experiment: Experiment, request: Request, plan: Plan) -> Generator[
         most = experiment.actors.model_copy(update={"num_actors": max(request.actors), "clients_per_actor": "auto"})
         place(most, plan.num_clients, experiments.num_parameters(plan), shape, plan.workload.device == "cuda")
         yield lambda nodes: nullcontext()
-
-
-@contextmanager
-def _signals() -> Generator[None]:
-    """SIGTERM ends a study as Ctrl-C does, also between two points. Entered after `ray.init`, which has its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

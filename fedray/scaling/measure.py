@@ -5,7 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fedray.report.result import Result
 from fedray.scaling.grid import Point
 from fedray.scaling.measurement import Measurement
 from fedray.scaling.request import WARM_UP
+from fedray.scaling.stop import Stop
 from fedray.simulation.watch import Event
 
 RUNS = "runs"
@@ -59,6 +60,7 @@ class Runner:
         folder: The study folder.
         tell: Shown warnings.
         session: Gives the cluster of a point.
+        stop: Ends a point at once.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class Runner:
         rounds: int,
         folder: Path,
         tell: Callable[[str], None],
-        session: Session = lambda nodes: nullcontext(),
+        session: Session,
+        stop: Stop,
     ) -> None:
         self._experiment, self._rounds, self._folder, self._tell = experiment, rounds, folder, tell
-        self._session = session
+        self._session, self._stop = session, stop
         self._seen: dict[str, Any] = {}
         self._nodes_are_here = False
 
@@ -79,7 +82,7 @@ class Runner:
         self._seen, started = {}, time.time()
         settings = settings_of(self._experiment, point, self._rounds, self._folder)
         try:
-            with self._session(point.setup.nodes) as address:
+            with self._session(point.setup.nodes) as address, self._stop.at_once():
                 self._nodes_are_here = address is not None
                 if address is not None:
                     settings["actors"]["address"] = address
@@ -88,7 +91,7 @@ class Runner:
             raise type(error)(f"point {point.name}: {error}") from error
         except KeyboardInterrupt:
             self._discard()
-            raise
+            return None
         if result.state != "finished":
             self._discard()
             return None

@@ -7,6 +7,7 @@ from fedray.errors import FedrayError
 from fedray.scaling.folder import StudyFolder
 from fedray.scaling.grid import Point, points
 from fedray.scaling.measurement import Measurement
+from fedray.scaling.stop import Stop
 
 Measure = Callable[[Point], Measurement | None]
 """Measures a point; None when it was interrupted."""
@@ -18,13 +19,14 @@ class DigestMismatch(FedrayError):
     """Runs that must give the same bits do not."""
 
 
-def run(folder: StudyFolder, measure: Measure, on_point: OnPoint) -> bool:
+def run(folder: StudyFolder, measure: Measure, on_point: OnPoint, stop: Stop) -> bool:
     """Measures what is missing.
 
     Args:
         folder: The study; each point is recorded as soon as it is measured.
         measure: Measures one point.
         on_point: Told of each point.
+        stop: Ends it before the next point.
 
     Returns:
         Whether all points are measured; not when the study was interrupted.
@@ -36,19 +38,16 @@ def run(folder: StudyFolder, measure: Measure, on_point: OnPoint) -> bool:
     order, found = points(folder.request()), list(folder.measurements())
     check_digests(found)
     done = {measurement.point for measurement in found}
-    try:
-        for point in order:
-            if point in done:
-                continue
-            measurement = measure(point)
-            if measurement is None:
-                return False
-            folder.append(measurement)
-            found.append(measurement)
-            on_point(measurement, len(found), len(order))
-            check_digests(found)
-    except KeyboardInterrupt:
-        return False
+    for point in order:
+        if point in done:
+            continue
+        measurement = None if stop.asked else measure(point)
+        if measurement is None:
+            return False
+        folder.append(measurement)
+        found.append(measurement)
+        on_point(measurement, len(found), len(order))
+        check_digests(found)
     return True
 
 
