@@ -126,6 +126,7 @@ class Block:
         faults: What goes wrong on purpose while it is trained.
         start_from: Which of the parameter vectors that were given its clients start from.
         scale: What their updates are multiplied by.
+        into: Which of the round's sums their updates are added to.
     """
 
     round: int
@@ -136,6 +137,7 @@ class Block:
     faults: tuple[Fault, ...] = ()
     start_from: int = 0
     scale: float = 1.0
+    into: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +149,14 @@ class Partial:
         weight: Sum of the weights, in examples (or clients, when each counts one).
         num_updates: How many updates are in it.
         blocks: The indices of the blocks in it: no block is ever counted twice.
+        into: Which of the round's sums it is a part of.
     """
 
     total: Ints
     weight: int
     num_updates: int
     blocks: tuple[int, ...]
+    into: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,8 +98,7 @@ def measure(name: str, shards: Shards, *, engine: str, device: str, rounds: int)
         for round in range(1, rounds + 1):
             began = time.perf_counter()
             blocks = form(cohort(workload, round), host.holdout.sizes, plan.block_size, round)
-            partial = host.train(state.parameters, blocks, hand_over=True).partial
-            assert partial is not None  # it was asked for
+            (partial,) = host.train(state.parameters, blocks, hand_over=True).partials
             state = advance(plan.strategy, state, plan.workload.ring.mean(partial), layout.num_trainable)
             times.append(time.perf_counter() - began)
     loss, accuracy = evaluate(shards, state.parameters)

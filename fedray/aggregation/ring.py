@@ -6,6 +6,7 @@ update is bounded so that a whole cohort of them cannot wrap; one that does not 
 Shapes: P parameters, C clients.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,10 +133,11 @@ class RunningSum:
 
     Args:
         num_parameters: P.
+        into: Which of the round's sums it is a part of.
     """
 
-    def __init__(self, num_parameters: int) -> None:
-        self._num_parameters = num_parameters
+    def __init__(self, num_parameters: int, into: int = 0) -> None:
+        self._num_parameters, self._into = num_parameters, into
         self._total: Ints | None = None
         self._is_mine = False
         self._weight, self._num_updates = 0, 0
@@ -178,7 +180,9 @@ class RunningSum:
     def partial(self) -> Partial:
         """The sum so far, without a copy: add nothing afterwards."""
         total = np.zeros(self._num_parameters, np.int64) if self._total is None else self._total
-        return Partial(total=total, weight=self._weight, num_updates=self._num_updates, blocks=self._blocks)
+        return Partial(
+            total=total, weight=self._weight, num_updates=self._num_updates, blocks=self._blocks, into=self._into
+        )
 
     def _own(self) -> Ints:
         """The sum as an array that nobody else has."""
@@ -190,9 +194,41 @@ class RunningSum:
         return self._total
 
 
-def merge(*partials: Partial) -> Partial:
-    """The sum of partials; the order does not matter."""
-    total = RunningSum(len(partials[0].total))
-    for partial in partials:
-        total.include(partial)
-    return total.partial()
+class RunningSums:
+    """The sums of a round, of which most have one: a block says which of them its updates go into.
+
+    Args:
+        num_parameters: P.
+    """
+
+    def __init__(self, num_parameters: int) -> None:
+        self._num_parameters = num_parameters
+        self._sums: dict[int, RunningSum] = {}
+
+    def into(self, place: int) -> RunningSum:
+        """One of them."""
+        if place not in self._sums:
+            self._sums[place] = RunningSum(self._num_parameters, place)
+        return self._sums[place]
+
+    def include(self, partials: Sequence[Partial]) -> None:
+        """Adds other sums, each to its own.
+
+        Raises:
+            ValueError: One holds a block that is already there.
+        """
+        for partial in partials:
+            self.into(partial.into).include(partial)
+
+    def partials(self) -> tuple[Partial, ...]:
+        """The sums so far, in order, without a copy: add nothing afterwards."""
+        return tuple(total.partial() for _, total in sorted(self._sums.items()))
+
+
+def merge(*parts: Sequence[Partial]) -> tuple[Partial, ...]:
+    """The sums of several parts of a round; the order does not matter."""
+    sums: RunningSums | None = None
+    for partials in filter(None, parts):
+        sums = sums or RunningSums(len(partials[0].total))
+        sums.include(partials)
+    return sums.partials() if sums else ()

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fedray.aggregation.ring import RunningSum
+from fedray.aggregation.ring import RunningSums
 from fedray.client.failure import failed
 from fedray.client.faults import ClientFaults
 from fedray.client.sequential import SequentialEngine
@@ -38,7 +39,7 @@ class BlockTraining:
         engine: Trains the clients.
         parameters: The round's parameters, shape (P,).
         blocks: Which clients; all of one round.
-        total: Where their updates are added.
+        sums: Where their updates are added.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class BlockTraining:
         engine: Engine,
         parameters: Tensor,
         blocks: Sequence[Block],
-        total: RunningSum,
+        sums: RunningSums,
     ) -> None:
         self._workload, self._holdout, self._engine = workload, holdout, engine
-        self._parameters, self._blocks, self._sum = parameters, blocks, total
+        self._parameters, self._blocks, self._sums = parameters, blocks, sums
         self._clients = np.concatenate([block.clients for block in blocks])
-        self._scales = np.repeat([block.scale for block in blocks], [len(block.clients) for block in blocks])
+        lengths = [len(block.clients) for block in blocks]
+        self._scales = np.repeat([block.scale for block in blocks], lengths)
+        self._into = np.repeat([block.into for block in blocks], lengths)
         self._failures: dict[int, Failure] = {}
         self._faults = ClientFaults(blocks, workload.seed)
         num_clients = len(self._clients)
@@ -66,12 +69,13 @@ class BlockTraining:
         }
 
     def run(self) -> list[BlockReport]:
-        """Trains all clients and names the blocks in the sum; gives a report for each block."""
+        """Trains all clients and names the blocks in the sums; gives a report for each block."""
         if isinstance(self._engine, VectorisedEngine):
             self._train(np.arange(len(self._clients)))
         else:
             self._one_after_another()
-        self._sum.name(*(block.index for block in self._blocks))
+        for block in self._blocks:
+            self._sums.into(block.into).name(block.index)
         ends = np.cumsum([len(block.clients) for block in self._blocks]).tolist()
         memory_bytes = resident_bytes()
         return [self._report(block, end, memory_bytes) for block, end in zip(self._blocks, ends, strict=True)]
@@ -124,7 +128,7 @@ class BlockTraining:
             places, trained = self._damaged(places, trained)
         sizes = self._holdout.sizes[self._clients[places]]
         weights = weights_of(self._workload.training, sizes)
-        usable = self._sum.add(self._workload.ring, trained.delta, weights)
+        usable = self._sum(places, trained.delta, weights)
         for row in np.flatnonzero(~usable):
             client = int(self._clients[places[row]])
             self._failures[client] = Failure(fate="rejected", cause=self._why(trained.delta[row], int(weights[row])))
@@ -132,6 +136,17 @@ class BlockTraining:
         self._columns["examples"][kept] = sizes[usable]
         self._columns["loss"][kept] = trained.loss[usable]
         self._columns["steps"][kept] = trained.steps[usable]
+
+    def _sum(self, places: Ints, delta_CP: Tensor, weights: Ints) -> NDArray[np.bool_]:
+        """Adds updates to the sums that they go into; gives which of them fit."""
+        ring, into = self._workload.ring, self._into[places]
+        if not len(into) or (into == into[0]).all():
+            return self._sums.into(int(into[0]) if len(into) else 0).add(ring, delta_CP, weights)
+        usable = np.zeros(len(places), bool)
+        for place in np.unique(into).tolist():
+            rows = np.flatnonzero(into == place)
+            usable[rows] = self._sums.into(place).add(ring, delta_CP[rows], weights[rows])
+        return usable
 
     def _damaged(self, places: Ints, trained: Trained) -> tuple[Ints, Trained]:
         """What the fault plan makes of updates; those that are not as long as the model are refused here."""

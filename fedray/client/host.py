@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from fedray.aggregation.ring import RunningSum, merge
+from fedray.aggregation.ring import RunningSums, merge
 from fedray.client.block import BlockTraining
 from fedray.client.device import repeatable
 from fedray.client.evaluation import Evaluated, evaluate, evaluate_clients
@@ -51,11 +51,11 @@ class Work:
 
     Attributes:
         reports: One for each block.
-        partial: The round's sum, where it was handed over.
+        partials: The round's sums, where they were handed over.
     """
 
     reports: list[BlockReport]
-    partial: Partial | None
+    partials: tuple[Partial, ...] = ()
 
 
 class Host:
@@ -75,7 +75,7 @@ class Host:
         self.holdout = Holdout(data, workload.holdout, workload.seed)
         self.engine = self._engine(workload)
         self._trainer = self._stacked(workload) if workload.engine.name == "vectorised" else self.engine
-        self._sum, self._round = self._new_sum(), 0
+        self._sums, self._round = self._new_sums(), 0
 
     def _engine(self, workload: Workload) -> SequentialEngine:
         module = build(workload.model, workload.spec, workload.seed)
@@ -95,37 +95,37 @@ class Host:
         return os.getpid()
 
     def train(self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False) -> Work:
-        """Trains blocks of clients, together where the engine can, and adds their updates to the round's sum.
+        """Trains blocks of clients, together where the engine can, and adds their updates to the round's sums.
 
         Args:
             parameters: The round's parameters, shape (P,), or several vectors one after another: a block says which
                 of them it starts from.
             blocks: Which clients; all of one round.
-            hand_over: Give the sum away with the answer, instead of keeping it for `collect`.
+            hand_over: Give the sums away with the answer, instead of keeping it for `collect`.
         """
         if blocks[0].round != self._round:
-            self._sum, self._round = self._new_sum(), blocks[0].round
+            self._sums, self._round = self._new_sums(), blocks[0].round
         vectors = as_tensor(parameters).to(self.device).split(self.engine.layout.num_parameters)
         reports: dict[int, BlockReport] = {}
         for start in dict.fromkeys(block.start_from for block in blocks):
             mine = [block for block in blocks if block.start_from == start]
-            training = BlockTraining(self.workload, self.holdout, self._trainer, vectors[start], mine, self._sum)
+            training = BlockTraining(self.workload, self.holdout, self._trainer, vectors[start], mine, self._sums)
             reports |= {report.block: report for report in training.run()}
-        partial = self.collect(self._round) if hand_over else None
-        return Work(reports=[reports[block.index] for block in blocks], partial=partial)
+        partials = self.collect(self._round) if hand_over else ()
+        return Work(reports=[reports[block.index] for block in blocks], partials=partials)
 
-    def _new_sum(self) -> RunningSum:
-        return RunningSum(self.engine.layout.num_parameters)
+    def _new_sums(self) -> RunningSums:
+        return RunningSums(self.engine.layout.num_parameters)
 
-    def collect(self, round: int) -> Partial:
-        """The sum of the round's blocks trained here; what comes after starts from nothing."""
-        total = self._sum if self._round == round else self._new_sum()
-        self._sum = self._new_sum()
-        return total.partial()
+    def collect(self, round: int) -> tuple[Partial, ...]:
+        """The sums of the round's blocks trained here; what comes after starts from nothing."""
+        sums = self._sums if self._round == round else self._new_sums()
+        self._sums = self._new_sums()
+        return sums.partials()
 
-    def merge(self, *partials: Partial) -> Partial:
-        """Sums partials of several hosts, so that the driver need not."""
-        return merge(*partials)
+    def merge(self, *parts: tuple[Partial, ...]) -> tuple[Partial, ...]:
+        """Adds the sums of several hosts, so that the driver need not."""
+        return merge(*parts)
 
     def evaluate_test(self, parameters: Floats, chunk: Chunk) -> Evaluated:
         """Statistics of a part of the central test set."""

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from fedray.aggregation.ring import RunningSum
+from fedray.aggregation.ring import RunningSums
 from fedray.client.host import Work
 from fedray.errors import FedrayError, RoundFailed
 from fedray.messages import Block, BlockReport, Floats, Partial
@@ -81,7 +81,7 @@ class RayBackend:
         faults = losses.events(self._pool.chaos.strikes() if losses.struck else ())
         aggregate_s = cohort.aggregate_s + time.perf_counter() - ended
         return CohortResult(
-            partial=cohort.total.partial(),
+            partials=cohort.sums.partials(),
             reports=reports,
             seconds={
                 "put": put - began,
@@ -184,7 +184,7 @@ class _Cohort:
     ) -> None:
         self.dispatch, self.pool, self.shared, self.on_report = dispatch, dispatch.pool, shared, on_report
         self.calls, self.round, self.losses = calls, blocks[0].round, losses
-        self.total = RunningSum(num_parameters)
+        self.sums = RunningSums(num_parameters)
         self.units = {unit.index: unit for blocks in calls for unit in blocks}
         self.reports: dict[int, BlockReport] = {}
         self.train_s = self.aggregate_s = 0.0
@@ -206,7 +206,7 @@ class _Cohort:
             self.dispatch.run(lambda: not self._training, self._collect)
             trained = time.perf_counter()
             self.dispatch.run(lambda: not self.dispatch.loose)
-            safe = set(self.total.partial().blocks)
+            safe = {block for partial in self.sums.partials() for block in partial.blocks}
             pending = [(unit,) for unit in self.units.values() if unit.index not in safe]
             losses += bool(pending)
             if losses > max(self.pool.retries, _COLLECTIONS):
@@ -265,8 +265,7 @@ class _Cohort:
             self.units[report.block] = self.losses.trained(unit, report)
             if first:
                 self.on_report(report)
-        if work.partial is not None:
-            self._add(work.partial)
+        self._add(work.partials)
 
     def _lose(self, units: tuple[Block, ...], loss: Loss) -> list[Call]:
         """Does what the failure policy says; gives what is to be trained instead."""
@@ -331,9 +330,9 @@ class _Cohort:
         if self.pool.current(actor) == asked[actor]:
             self.dispatch.end(actor, self.losses.collect_limit_s)
 
-    def _add(self, partial: Partial) -> None:
-        self.num_bytes += partial.total.nbytes
-        self.total.include(partial)
+    def _add(self, partials: Sequence[Partial]) -> None:
+        self.num_bytes += sum(partial.total.nbytes for partial in partials)
+        self.sums.include(partials)
 
 
 def _is_struck(unit: Block) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from fedray.client.device import generators
@@ -32,7 +31,7 @@ class CohortResult:
     """A trained cohort.
 
     Attributes:
-        partial: The sum of all usable updates.
+        partials: The sums of all usable updates, in the order of where blocks say that they go.
         reports: One for each block, or for each part of a block that was divided, in any order.
         seconds: Wall time by step: "put", "schedule", "train", "aggregate".
         num_bytes: "put": bytes of parameters that went to hosts; "aggregate": bytes of sums that came back.
@@ -43,7 +42,7 @@ class CohortResult:
         deaths: Hosts that died and were replaced.
     """
 
-    partial: Partial
+    partials: tuple[Partial, ...]
     reports: list[BlockReport]
     seconds: dict[str, float]
     num_bytes: dict[str, int]
@@ -53,12 +52,22 @@ class CohortResult:
     deaths: int = 0
     slots: int = 1
 
+    @property
+    def partial(self) -> Partial:
+        """The sum of a round that has one."""
+        (partial,) = self.partials
+        return partial
 
-def untrained(num_parameters: int) -> CohortResult:
+    @property
+    def weight(self) -> int:
+        """Sum of the weights of all usable updates."""
+        return sum(partial.weight for partial in self.partials)
+
+
+def untrained() -> CohortResult:
     """The result of a round in which nobody trains."""
-    nothing = np.zeros(num_parameters, np.int64)
     return CohortResult(
-        partial=Partial(total=nothing, weight=0, num_updates=0, blocks=()),
+        partials=(),
         reports=[],
         seconds={"put": 0.0, "train": 0.0, "aggregate": 0.0},
         num_bytes={"put": 0, "aggregate": 0},
@@ -149,12 +158,12 @@ class SerialBackend:
             while not cohort.is_done:
                 self._watch.check()
                 cohort.go_on()
-        partial = self._host.collect(blocks[0].round)
+        partials = self._host.collect(blocks[0].round)
         return CohortResult(
-            partial=partial,
+            partials=partials,
             reports=cohort.reports,
             seconds={"record": beside_s, "train": sum(report.seconds for report in cohort.reports)},
-            num_bytes={"put": parameters.nbytes, "aggregate": partial.total.nbytes},
+            num_bytes={"put": parameters.nbytes, "aggregate": sum(partial.total.nbytes for partial in partials)},
             attempts=cohort.attempts,
             dropped=cohort.dropped,
             faults=cohort.events,

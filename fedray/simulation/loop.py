@@ -198,7 +198,7 @@ class Simulation:
         if not chosen.committed:
             self.watch.tell("warning", text=f"round {round} is abandoned: too few devices reported")
             self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])
-            result = untrained(self.layout.num_parameters)
+            result = untrained()
             self._add(result.seconds)
             return result
         if not planned.blocks:

@@ -70,7 +70,7 @@ class Trained:
             "cohort": int(sum(ledger.fates.values())),
             "trained": sum(num for fate, num in ledger.fates.items() if fate not in MISSED),
             "examples": int(ledger.columns["examples"].sum()),
-            "weight": result.partial.weight,
+            "weight": result.weight,
             "fates": ledger.fates,
             "deaths": result.deaths,
             "faults": len(result.faults),

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedray.aggregation.ring import Ring, RunningSum, merge
+from fedray.aggregation.ring import Ring, RunningSum, RunningSums, merge
 from fedray.messages import Partial
 
 
@@ -13,6 +13,11 @@ def one(update: torch.Tensor, weight: int, ring: Ring, block: int) -> Partial:
     assert total.add(ring, update[None], np.array([weight])).all()
     total.name(block)
     return total.partial()
+
+
+def together(*partials: Partial) -> Partial:
+    (total,) = merge(*((partial,) for partial in partials))
+    return total
 
 
 def test_encode_is_exact_to_half_a_unit():
@@ -34,11 +39,11 @@ def test_any_order_and_any_tree_gives_the_same_bits(data: st.DataObject):
     scales = 10.0 ** torch.randint(-9, 2, (num, 1), generator=generator)
     updates = torch.randn(num, 17, generator=generator) * scales
     partials = [one(update, weight, ring, i) for i, (update, weight) in enumerate(zip(updates, weights, strict=True))]
-    expected = merge(*partials)
+    expected = together(*partials)
     trees = data.draw(st.permutations(partials))
     while len(trees) > 1:  # a random tree: two neighbours at a random place become one
         place = data.draw(st.integers(0, len(trees) - 2))
-        trees[place : place + 2] = [merge(trees[place], trees[place + 1])]
+        trees[place : place + 2] = [together(trees[place], trees[place + 1])]
     assert np.array_equal(trees[0].total, expected.total)
     assert trees[0].blocks == expected.blocks == tuple(range(num))
     assert (trees[0].weight, trees[0].num_updates) == (sum(weights), num)
@@ -120,10 +125,10 @@ def test_updates_are_not_changed_by_encoding():
 def test_block_counted_twice_is_refused():
     ring = Ring(fraction_bits=30, cohort=4)
     a, b = one(torch.ones(2), 1, ring, 0), one(torch.ones(2), 1, ring, 1)
-    both = merge(a, b)
+    both = together(a, b)
     with pytest.raises(ValueError, match="block 1 is already in the sum; it would be counted twice"):
-        merge(both, b)
-    assert merge(a, b).num_updates == 2
+        together(both, b)
+    assert together(a, b).num_updates == 2
 
 
 def test_merging_changes_no_partial():
@@ -131,7 +136,7 @@ def test_merging_changes_no_partial():
     a, b = one(torch.ones(2), 1, ring, 0), one(torch.ones(2), 1, ring, 1)
     for partial in (a, b):
         partial.total.flags.writeable = False  # as from Ray's object store
-    merge(a, b)
+    together(a, b)
     assert a.total.tolist() == b.total.tolist() == [2**30] * 2
 
 
@@ -141,3 +146,26 @@ def test_rejected_half_of_a_sum_leaves_it_alone():
     with pytest.raises(ValueError, match="block 3"):
         total.include(one(torch.ones(2), 1, ring, 3))
     assert (total.partial().total.tolist(), total.partial().num_updates) == ([2**30] * 2, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_several_sums_stay_apart_in_any_tree(data: st.DataObject):
+    ring, places = Ring(fraction_bits=30, cohort=12), data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=12))
+    updates, hosts = torch.arange(2.0 * len(places)).view(-1, 2), [RunningSums(2) for _ in range(3)]
+    for block, (place, update) in enumerate(zip(places, updates, strict=True)):
+        total = hosts[data.draw(st.integers(0, 2))].into(place)
+        assert total.add(ring, update[None], np.array([1 + block])).all()
+        total.name(block)
+    parts = data.draw(st.permutations([host.partials() for host in hosts]))
+    found = merge(merge(*parts[:2]), parts[2])
+    assert [partial.into for partial in found] == sorted(set(places))
+    for partial in found:
+        mine = [block for block, place in enumerate(places) if place == partial.into]
+        expected = together(*(one(updates[block], 1 + block, ring, block) for block in mine))
+        assert np.array_equal(partial.total, expected.total)
+        assert (partial.blocks, partial.weight) == (tuple(mine), expected.weight)
+
+
+def test_sum_of_nothing_is_none():
+    assert merge((), ()) == ()

@@ -53,7 +53,8 @@ def train(engine: str, *blocks: Block) -> tuple[list[BlockReport], Partial]:
     host = Host(plan.workload, Few())
     module = build(plan.workload.model, plan.workload.spec, 0)
     reports = host.train(Layout(module).flatten(module).numpy(), blocks).reports
-    return reports, host.collect(1)
+    (total,) = host.collect(1)
+    return reports, total
 
 
 ENGINES = pytest.mark.parametrize("engine", ["sequential", "vectorised"])
