@@ -34,6 +34,7 @@ from fedray.models.tasks import AnyTask, Task, make_task
 from fedray.models.threads import threads
 from fedray.population.devices import DevicesConfig
 from fedray.runtime.placement import NO_FORK, ActorsConfig
+from fedray.server.hierarchy import Hierarchy
 from fedray.server.protocols import AnyProtocol
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategies import AnyStrategy, FedAvg
@@ -42,6 +43,7 @@ from fedray.server.synchronous import Synchronous
 from fedray.simulation.faults import expand as faults
 from fedray.simulation.faults.settings import AnyFault
 from fedray.simulation.plan import Plan
+from fedray.simulation.rounds import Rounds
 from fedray.simulation.settings import (
     BaselinesConfig,
     BlockConfig,
@@ -50,7 +52,6 @@ from fedray.simulation.settings import (
     FailureConfig,
     RingConfig,
 )
-from fedray.simulation.virtual import Rounds
 from fedray.tracking.settings import TrackingConfig
 
 
@@ -82,8 +83,10 @@ class Experiment(Config):
     """The devices that clients are: slow or fast, there or away; null: no device and no virtual time is simulated."""
     protocol: AnyProtocol | None = None
     """How rounds follow in virtual time; null: synchronous."""
+    hierarchy: Hierarchy | None = None
+    """Servers between the clients and the cloud; null: clients train for the cloud itself."""
     strategy: AnyStrategy = FedAvg()
-    """What the server makes of the updates."""
+    """What the server makes of the updates; with a hierarchy, what the cloud makes of the reports."""
     blocks: BlockConfig = BlockConfig()
     """How a cohort is cut up."""
     ring: RingConfig = RingConfig()
@@ -110,9 +113,14 @@ class Experiment(Config):
     runs: str = "runs"
     """Folder in which run folders are made."""
 
+    @property
+    def client_strategy(self) -> Strategy:
+        """The strategy of the servers for which clients train."""
+        return self.strategy if self.hierarchy is None else self.hierarchy.levels[0].strategy
+
     @model_validator(mode="after")
     def _one_proximal_term(self) -> "Experiment":
-        if self.training.proximal and self.strategy.name == "fedprox":
+        if self.training.proximal and self.client_strategy.name == "fedprox":
             raise ValueError(
                 "training.proximal and strategy fedprox both set the proximal term; remove training.proximal"
             )
@@ -134,6 +142,29 @@ class Experiment(Config):
                 f"cohort.sampling is {self.cohort.sampling}, but fedbuff asks devices in random order; set "
                 "cohort.sampling to uniform"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_of_hierarchy(self) -> "Experiment":
+        if self.hierarchy is None:
+            return self
+        if self.protocol is not None and self.protocol.name == "fedbuff":
+            raise ValueError("protocol fedbuff has one server, but hierarchy has several; remove one of the two")
+        period = self.hierarchy.periods[-1]
+        if self.rounds % period:
+            raise ValueError(
+                f"rounds is {self.rounds}, but reports reach the cloud after every {period} rounds; "
+                f"set rounds to a multiple of {period}"
+            )
+        for name, strategy in (
+            *((f"level {level.name}", level.strategy) for level in self.hierarchy.levels[1:]),
+            ("the cloud", self.strategy),
+        ):
+            if strategy.name == "fedprox":
+                raise ValueError(
+                    f"strategy fedprox changes what clients train, but {name} has none; set it for level "
+                    f"{self.hierarchy.levels[0].name}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -249,8 +280,9 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
     cohort_size = experiment.cohort.resolve(data.num_clients)
     strategy = build_strategy(experiment)
     training = experiment.training
-    if strategy.client_proximal:
-        training = training.model_copy(update={"proximal": strategy.client_proximal})
+    proximal = experiment.client_strategy.client_proximal
+    if proximal:
+        training = training.model_copy(update={"proximal": proximal})
     if (experiment.baselines.central or experiment.baselines.local) and data.test() is None:
         raise ConfigError(f"baselines need a test set, but data '{experiment.data.name}' has none; remove baselines")
     _check_enough(experiment.failures, cohort_size)
@@ -289,9 +321,12 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         baselines=experiment.baselines,
         devices=experiment.devices,
         protocol=experiment.protocol or Synchronous(),
+        hierarchy=experiment.hierarchy,
     )
-    if plan.devices is not None:
-        Rounds(plan, holdout.sizes, Layout(module).num_parameters)  # refuses devices that cannot train
+    if plan.devices is not None or plan.hierarchy is not None:
+        Rounds(
+            plan, holdout.sizes, Layout(module).num_parameters
+        )  # refuses devices that cannot train, and servers without clients
     return with_actors(experiment, plan, _num_actors(experiment.actors, data.num_clients))
 
 

@@ -5,7 +5,7 @@ their mean).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,21 @@ Slots = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeState:
+    """A server below the cloud, between two rounds.
+
+    Attributes:
+        parameters: float32, shape (P,).
+        slots: What its strategy remembers.
+        weight: What went into its model since its last report: the sum of the weights of updates.
+    """
+
+    parameters: Floats
+    slots: Slots = field(default_factory=dict[str, Array])
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
     """The federation between two rounds.
 
@@ -29,12 +44,14 @@ class ServerState:
         parameters: float32, shape (P,).
         slots: What the strategy remembers.
         past: Parameters after earlier rounds, by their number, that clients still start from.
+        below: The servers of each level of a hierarchy, that of the clients first.
     """
 
     round: int
     parameters: Floats
     slots: Slots = field(default_factory=dict[str, Array])
     past: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    below: tuple[tuple[EdgeState, ...], ...] = ()
 
 
 class Strategy(Config, ABC):
@@ -117,4 +134,4 @@ def advance(strategy: Strategy, state: ServerState, delta: Array, num_trainable:
     parameters = np.empty_like(state.parameters)
     torch.from_numpy(parameters[:num_trainable]).copy_(torch.from_numpy(np.ascontiguousarray(weights)))
     parameters[num_trainable:] = before[num_trainable:] + delta[num_trainable:]
-    return ServerState(round=state.round + 1, parameters=parameters, slots=slots)
+    return replace(state, round=state.round + 1, parameters=parameters, slots=slots)

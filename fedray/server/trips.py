@@ -167,6 +167,7 @@ class Timeline:
         lost: Bytes of transfers that did not come to their end, or came too late.
         joules: Energy.
         committed: Whether enough reported.
+        counts: Whose updates count; nobody's in a round that was abandoned.
         versions: The versions that devices under way train on, after the step.
     """
 
@@ -183,6 +184,7 @@ class Timeline:
     lost: Times
     joules: Times
     committed: bool
+    counts: Bools
     versions: tuple[int, ...] = ()
 
     @property
@@ -190,10 +192,24 @@ class Timeline:
         """Who is accounted for, sorted."""
         return self.trips.clients
 
-    @property
-    def counts(self) -> Bools:
-        """Whose updates count; nobody's in a round that was abandoned."""
-        return (self.fate == REPORTED) & self.committed
+    def join(self, *others: "Timeline") -> "Timeline":
+        """One timeline of several whose devices are others: from the first begin to the last end."""
+        if not others:
+            return self
+        all, trips = (self, *others), self.trips
+        for other in others:
+            trips = trips.join(other.trips)
+        order = np.argsort(trips.clients)
+        arrays = ("fate", "why", "until", "version", "down", "up", "lost", "joules", "counts")
+        return Timeline(
+            trips=trips.take(order),
+            selecting=min(each.selecting for each in all),
+            begin=min(each.begin for each in all),
+            end=max(each.end for each in all),
+            committed=any(each.committed for each in all),
+            versions=tuple(sorted({version for each in all for version in each.versions})),
+            **{name: np.concatenate([getattr(each, name) for each in all])[order] for name in arrays},
+        )
 
 
 def account(
@@ -238,6 +254,7 @@ def account(
         lost=np.where(has_received, 0, down) + np.where(fate == REPORTED, 0, up),
         joules=joules + (down + up) * profiles.joules_per_byte[clients],
         committed=committed,
+        counts=(fate == REPORTED) & committed,
         versions=versions,
     )
 

@@ -32,11 +32,13 @@ class Group:
         clients: Client ids.
         start_from: Which of the round's parameter vectors.
         scale: What their updates are multiplied by.
+        into: Which of the round's sums their updates are added to.
     """
 
     clients: Ints
     start_from: int = 0
     scale: float = 1.0
+    into: int = 0
 
 
 def form_groups(groups: Sequence[Group], sizes: Ints, block_size: int, round: int) -> tuple[Block, ...]:
@@ -54,6 +56,7 @@ def form_groups(groups: Sequence[Group], sizes: Ints, block_size: int, round: in
                 work=float(sizes[clients].sum()),
                 start_from=group.start_from,
                 scale=group.scale,
+                into=group.into,
             )
             blocks.append(block)
         offset += len(ordered)

@@ -21,7 +21,8 @@ from safetensors.numpy import load, save
 
 from fedray.errors import RunFolderError
 from fedray.files import disk_errors
-from fedray.server.strategy import ServerState
+from fedray.messages import Array
+from fedray.server.strategy import EdgeState, ServerState
 from fedray.simulation.settings import CheckpointConfig
 from fedray.simulation.storage import open_storage
 from fedray.simulation.stores import FolderStore, Store
@@ -69,8 +70,13 @@ class _Key:
 
 
 def digest(state: ServerState) -> str:
-    """SHA-256 of the server's parameters, as hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(state.parameters, "<f4").data).hexdigest()
+    """SHA-256 of the server's parameters, as hexadecimal; then of those of the servers below it, where any differ."""
+    found = hashlib.sha256(np.ascontiguousarray(state.parameters, "<f4").data)
+    below = [server.parameters for level in state.below for server in level]
+    if not all(parameters is state.parameters or np.array_equal(parameters, state.parameters) for parameters in below):
+        for parameters in below:
+            found.update(np.ascontiguousarray(parameters, "<f4").data)
+    return found.hexdigest()
 
 
 class Checkpoints:
@@ -214,7 +220,26 @@ def _pack(state: ServerState) -> bytes:
     slots = {f"slot.{name}": value for name, value in state.slots.items()}
     past = {f"past.{round}": value for round, value in state.past.items()}
     arrays = {"parameters": state.parameters, **slots, **past}
+    for level, servers in enumerate(state.below):
+        for number, server in enumerate(servers):
+            place = f"below.{level}.{number}"
+            arrays |= {f"{place}.parameters": server.parameters, f"{place}.weight": np.array(server.weight)}
+            arrays |= {f"{place}.slot.{name}": value for name, value in server.slots.items()}
     return save({name: np.array(value, order="C") for name, value in arrays.items()})
+
+
+def _below(arrays: Mapping[str, Array]) -> tuple[tuple[EdgeState, ...], ...]:
+    """The servers below, of arrays named by level, server and what of it they are."""
+    found: dict[tuple[int, int], dict[str, Array]] = {}
+    for name, value in arrays.items():
+        level, server, what = name.split(".", 2)
+        found.setdefault((int(level), int(server)), {})[what] = value
+    levels: dict[int, list[EdgeState]] = {}
+    for (level, _), parts in sorted(found.items()):
+        slots = {name.removeprefix("slot."): value for name, value in parts.items() if name.startswith("slot.")}
+        state = EdgeState(parameters=parts["parameters"], slots=slots, weight=int(parts["weight"]))
+        levels.setdefault(level, []).append(state)
+    return tuple(map(tuple, levels.values()))
 
 
 def _seal(round: int, data: bytes, extra: Extra) -> bytes:
@@ -246,7 +271,8 @@ def _open(round: int, text: bytes, data: bytes) -> Checkpoint | None:
         parts = {name.partition(".")[::2]: value for name, value in found.items()}
         slots = {name: value for (kind, name), value in parts.items() if kind == "slot"}
         past = {int(name): value for (kind, name), value in parts.items() if kind == "past"}
-        state = ServerState(round=round, parameters=found["parameters"], slots=slots, past=past)
+        below = _below({name: value for (kind, name), value in parts.items() if kind == "below"})
+        state = ServerState(round=round, parameters=found["parameters"], slots=slots, past=past, below=below)
         return Checkpoint(state=state, extra=manifest.get("extra", {}))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
         return None

@@ -33,8 +33,10 @@ class Evaluations:
         self.num_test = 0 if test is None else len(test)
 
     def begin(self, state: ServerState) -> "Evaluating":
-        """Has evaluated what is due after a round, without waiting for it."""
+        """Has evaluated what is due after a round, without waiting for it; nothing where reports have not come up."""
         test = clients = None
+        if self.plan.hierarchy is not None and state.round % self.plan.hierarchy.periods[-1]:
+            return Evaluating(self.plan, state.round, None, None)
         if self.num_test and self._is_due(state.round, self.plan.evaluation.every):
             test = self.backend.ask("evaluate_test", state.parameters, self._chunks())
         if self.plan.evaluation.clients and self._is_due(state.round, self.plan.evaluation.clients_every):

@@ -14,25 +14,27 @@ import torch
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
-from fedray.messages import BlockReport, Fault, Floats, Partial
+from fedray.messages import BlockReport, Fault, Floats
 from fedray.models.base import Layout
 from fedray.models.table import build
 from fedray.models.threads import threads
+from fedray.server.edges import begin_below, climb
 from fedray.server.strategy import ServerState, advance, begin
 from fedray.simulation import ledger as ledgers
 from fedray.simulation import quarantine
 from fedray.simulation.backend import Backend, CohortResult, untrained
 from fedray.simulation.blocks import form_groups
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
+from fedray.simulation.chosen import Chosen
 from fedray.simulation.evaluation import Evaluations
 from fedray.simulation.faults.bind import RoundFaults
 from fedray.simulation.faults.event import FaultEvent, Inject, Note, not_here
 from fedray.simulation.faults.kinds import ROUND, STORAGE
 from fedray.simulation.plan import Plan
+from fedray.simulation.rounds import Rounds
 from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.saving import Saving
 from fedray.simulation.trained import Trained
-from fedray.simulation.virtual import Chosen, Rounds
 from fedray.simulation.watch import Watch
 
 Seconds = dict[str, float]
@@ -83,7 +85,7 @@ class Simulation:
         self._rounds = Rounds(plan, self.sizes, self.layout.num_parameters)
         self._trained: Trained | None = None
         self._chosen: tuple[int, Chosen] | None = None
-        self._now = 0.0
+        self._now_s = self._rounds.begin_s
         self._saved_at = time.monotonic()
 
     def start(self) -> ServerState:
@@ -92,14 +94,19 @@ class Simulation:
         if saved is None:
             if self.folder.lines("rounds"):
                 self.watch.tell("warning", text="there is no checkpoint; the rounds that are done are computed again")
-            state = begin(self.plan.strategy, self.layout.flatten(self.module).numpy(), self.layout.num_trainable)
+            state = self._initial()
         else:
             state, self.extra = saved.state, saved.extra
-            self._now = self.extra.get("now_s", 0.0)
+            self._now_s = tuple(self.extra.get("now_s", self._now_s))
         self.folder.truncate(state.round)
         self._quarantined = quarantine.of_ledger(self.folder.clients.read())
         self._carried_out = {event["fault"] for event in self.folder.lines("faults") if event["kind"] in ROUND}
         return state
+
+    def _initial(self) -> ServerState:
+        plan, num_trainable = self.plan, self.layout.num_trainable
+        state = begin(plan.strategy, self.layout.flatten(self.module).numpy(), num_trainable)
+        return state if plan.hierarchy is None else begin_below(state, plan.hierarchy, num_trainable)
 
     def run(self, state: ServerState) -> ServerState:
         """All rounds after `state`.
@@ -129,7 +136,7 @@ class Simulation:
         plan, round = self.plan, state.round + 1
         with self._clock("sample"):  # 1. choose the cohort
             chosen = self._choose(round)
-            self._now = self._rounds.after(chosen)
+            self._now_s = chosen.next_s
         with self._clock("schedule"):  # 2. cut it into blocks
             absent = quarantine.absent(self._quarantined, chosen.training)
             blocks = form_groups(chosen.groups(absent), self.sizes, plan.block_size, round)
@@ -152,7 +159,7 @@ class Simulation:
             self._quarantined |= quarantine.of_round(result.dropped)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             before = state
-            state = self._step(state, result.partial) if chosen.committed else replace(state, round=round)
+            state = self._step(state, result)
             state = replace(state, past={version: _version(before, version) for version in chosen.later})
             fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
@@ -165,8 +172,7 @@ class Simulation:
             evaluating=evaluating,
             faults=_at("after", planned.others),
             seconds=self._end_round(),
-            times=chosen.times,
-            now=self._now,
+            chosen=chosen,
         )
         return state
 
@@ -175,7 +181,7 @@ class Simulation:
         chosen, self._chosen = self._chosen, None
         if chosen is not None and chosen[0] == round:
             return chosen[1]
-        return self._rounds.choose(round, self._now)
+        return self._rounds.choose(round, self._now_s)
 
     def _digest(self, state: ServerState) -> Future[str]:
         """The digest; that of many parameters is made by a thread."""
@@ -208,7 +214,7 @@ class Simulation:
             )
         try:
             count = self._count(round, _at("before", planned.others))
-            starts = [_version(state, version) for version in chosen.versions]
+            starts = [_start(state, edge, version) for edge, version in chosen.starts]
             parameters = starts[0] if len(starts) == 1 else np.concatenate(starts)
             result = self.backend.run_cohort(parameters, planned.blocks, count, lambda: self._beside(round))
         except RoundFailed as error:
@@ -281,13 +287,19 @@ class Simulation:
         metrics = {"train/loss": trained.ledger.loss, **trained.evaluating.finish(self.folder)}
         self._record(trained, metrics)
         self._recorded = trained.state
-        if trained.times is not None:
-            self.extra = {**self.extra, "now_s": trained.now}
+        if trained.chosen.times is not None:
+            self.extra = {**self.extra, "now_s": list(trained.chosen.next_s)}
         self._carry_out(trained.faults)
 
-    def _step(self, state: ServerState, partial: Partial) -> ServerState:
-        mean = self.plan.workload.ring.mean(partial)
-        return advance(self.plan.strategy, state, mean, self.layout.num_trainable)
+    def _step(self, state: ServerState, result: CohortResult) -> ServerState:
+        """The state after a round, whose sums may be none: then it was abandoned."""
+        plan, num_trainable = self.plan, self.layout.num_trainable
+        reports = {p.into: (plan.workload.ring.mean(p), p.weight) for p in result.partials if p.weight}
+        if plan.hierarchy is not None and self._rounds.tree is not None:
+            return climb(state, plan.hierarchy, self._rounds.tree, plan.strategy, reports, num_trainable)
+        if not result.partials:
+            return replace(state, round=state.round + 1)
+        return advance(plan.strategy, state, reports[0][0], num_trainable)
 
     def _save_if_due(self) -> None:
         """Saves what is new; a storage that is slower than the time between two checkpoints is not waited for."""
@@ -347,6 +359,11 @@ class Simulation:
     def _add(self, seconds: Seconds) -> None:
         for step, more_s in seconds.items():
             self._seconds[step] = self._seconds.get(step, 0.0) + more_s
+
+
+def _start(state: ServerState, edge: int, version: int) -> Floats:
+    """What some clients start from: the model of their edge, or one of the server's."""
+    return state.below[0][edge].parameters if state.below else _version(state, version)
 
 
 def _version(state: ServerState, version: int) -> Floats:

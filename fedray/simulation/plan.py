@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fedray.client.workload import Workload
 from fedray.population.devices import DevicesConfig
+from fedray.server.hierarchy import Hierarchy
 from fedray.server.protocols import Protocol
 from fedray.server.sampling import CohortConfig
 from fedray.server.strategy import Strategy
@@ -35,6 +36,7 @@ class Plan:
         num_actors: Client actors for which the faults were planned.
         devices: The devices that clients are, or None: then there is no virtual time.
         protocol: How rounds follow in virtual time.
+        hierarchy: The servers between the clients and the cloud, or None.
     """
 
     name: str
@@ -53,3 +55,4 @@ class Plan:
     num_actors: int = 1
     devices: DevicesConfig | None = None
     protocol: Protocol = _PROTOCOL
+    hierarchy: Hierarchy | None = None

@@ -120,6 +120,7 @@ def _summary(plan: Plan, state: ServerState, folder: RunFolder, compared: dict[s
             who: max(record["memory_bytes"][who] for record in rounds) for who in rounds[0]["memory_bytes"]
         },
         **_virtual(rounds),
+        **_wide(rounds),
     }
 
 
@@ -131,6 +132,12 @@ def _virtual(rounds: Sequence[Record]) -> Record:
     spent = {name: sum(virtual[name] for virtual in told) for name in ("device_s", "joules")}
     moved = {way: sum(virtual["bytes"][way] for virtual in told) for way in told[0]["bytes"]}
     return {"virtual": {"end_s": told[-1]["end_s"], **spent, "bytes": moved}}
+
+
+def _wide(rounds: Sequence[Record]) -> Record:
+    """What went through the links above the edges, where there is a hierarchy."""
+    told = [record["wide"] for record in rounds if "wide" in record]
+    return {"wide": {way: sum(wide[way] for wide in told) for way in ("up", "down")}} if told else {}
 
 
 def _done(folder: RunFolder) -> int:

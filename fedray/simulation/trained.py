@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from fedray.messages import Array, Fault
 from fedray.models.memory import resident_bytes
 from fedray.population.availability import HOUR
 from fedray.server.strategy import ServerState
-from fedray.server.trips import Timeline
 from fedray.simulation import virtual
 from fedray.simulation.backend import CohortResult
+from fedray.simulation.chosen import Chosen
 from fedray.simulation.evaluation import Evaluating
 from fedray.simulation.ledger import Ledger
 from fedray.simulation.policy import MISSED
@@ -31,8 +31,7 @@ class Trained:
         evaluating: Its evaluation.
         faults: Faults that are due at its checkpoint.
         seconds: Wall seconds of the round by step.
-        times: What devices did in virtual time, or None.
-        now: Virtual time at which the next round begins.
+        chosen: Its clients, and what devices did in virtual time.
     """
 
     state: ServerState
@@ -42,8 +41,7 @@ class Trained:
     evaluating: Evaluating
     faults: tuple[Fault, ...]
     seconds: dict[str, float]
-    times: Timeline | None
-    now: float
+    chosen: Chosen
 
     @property
     def ready(self) -> bool:
@@ -53,8 +51,8 @@ class Trained:
     @property
     def columns(self) -> dict[str, Array]:
         """The rows of the ledger, with what devices did."""
-        columns = self.ledger.columns
-        return columns if self.times is None else {**columns, **virtual.columns(self.times, columns["client"])}
+        columns, times = self.ledger.columns, self.chosen.times
+        return columns if times is None else {**columns, **virtual.columns(times, columns["client"])}
 
     def record(self, metrics: dict[str, float]) -> Record:
         """The line of `rounds.jsonl`.
@@ -86,7 +84,9 @@ class Trained:
             },
             "metrics": {name: float(value) for name, value in metrics.items() if np.isfinite(value)},
         }
-        if self.times is not None:
-            record["virtual"] = virtual.record(self.times)
-            record["metrics"]["virtual/hours"] = self.times.end / HOUR
+        if self.chosen.times is not None:
+            record["virtual"] = virtual.record(self.chosen.times)
+            record["metrics"]["virtual/hours"] = self.chosen.times.end / HOUR
+        if self.chosen.wide is not None:
+            record["wide"] = asdict(self.chosen.wide)
         return record
