@@ -185,6 +185,33 @@ def timeline(
 
 
 @app.command()
+def costs(
+    folder: Run,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="Metric to reach: test/auprc=0.8, or 'test/loss<=0.3' with quotes. Repeatable."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture to this PNG file.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this JSON file.")] = None,
+) -> None:
+    """Tell what a run cost: bytes, device-hours, energy, in all and by client, and until a metric reached a target.
+
+    METRIC=VALUE wants at least VALUE, of a loss or an error at most; METRIC>=VALUE and METRIC<=VALUE say which. Metrics
+    are known in the rounds that were evaluated (evaluation.every): the first of them that reached the target counts.
+    """
+    from fedray.report.costs import costs as read
+    from fedray.report.costs_figure import plot as draw
+    from fedray.report.costs_table import show
+
+    _check_png(plot)
+    found = read(folder, targets or [])
+    name = folder.resolve().name
+    show(Console(), found, name)
+    _draw(draw, found, plot, name)
+    _write_json("figures", found.to_dict(), as_json)
+
+
+@app.command()
 def verify(
     first: Run,
     second: Run,

@@ -15,6 +15,8 @@ from fedray.simulation.run_folder import Record, RunFolder
 if TYPE_CHECKING:
     import pandas as pd  # 30 MB of every process that runs experiments: taken only when a table is asked for
 
+    from fedray.report.costs import Costs
+
 
 class Result:
     """A run that has ended, or goes on.
@@ -121,6 +123,20 @@ class Result:
             RunFolderError: No round is done yet.
         """
         return profiles.profile(self.folder)
+
+    def costs(self, *targets: str) -> "Costs":
+        """What the run cost, in all, by client, and until it reached each target.
+
+        Args:
+            targets: Such as "test/auprc=0.8" or "test/loss<=0.3".
+
+        Raises:
+            RunFolderError: No round is done yet.
+            ConfigError: A target is none, or the run has no such metric.
+        """
+        from fedray.report.costs import costs
+
+        return costs(self.folder, targets)
 
     def _repr_html_(self) -> str:
         head = (

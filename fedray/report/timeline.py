@@ -114,7 +114,7 @@ def timeline(folder: Path, round: int | None = None) -> Timeline:
     records = [record for record in run.lines("rounds") if "virtual" in record]
     if not records:
         raise RunFolderError(f"{folder} has no virtual time; set devices, and run again")
-    metric = _metric(records)
+    metric = main_metric(records)
     rounds = tuple(_round(record, metric) for record in records)
     shown = _shown(rounds, round, folder)
     rows = run.clients.read()
@@ -139,7 +139,8 @@ def _counts(values: "pd.Series[int]") -> dict[int, int]:
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
-def _metric(records: Sequence[Record]) -> str | None:
+def main_metric(records: Sequence[Record]) -> str | None:
+    """The metric of the test set that stands for a run, without its prefix; None where there is none."""
     known = {name for record in records for name in record["metrics"]}
     return next((name for name in _METRICS if f"test/{name}" in known), None)
 
