@@ -22,7 +22,7 @@ class Costs:
     Attributes:
         spent: One row a round: what had been spent when it was over, since the start of the run. The simulation spends
             `wall_s` and `moved_bytes`; devices `virtual_s`, `device_s`, `bytes_down`, `bytes_up`, `bytes_lost` and
-            `joules`.
+            `joules`; servers of a hierarchy `bytes_between`, which are reports and models.
         metrics: One row a round: metrics by their names, NaN where the round has none.
         main_metric: The name of the one that stands for the run, or None where the test set was never evaluated.
         clients: What the clients spent.
@@ -101,6 +101,8 @@ def _of_round(record: Record) -> dict[str, float]:
     """What one round cost."""
     cost = of_record(record)
     spent = {"wall_s": cost.wall_s, "moved_bytes": float(sum(cost.bytes.values()))}
+    if "wide" in record:
+        spent["bytes_between"] = float(record["wide"]["up"] + record["wide"]["down"])
     if "virtual" not in record:
         return spent
     virtual = record["virtual"]

@@ -45,6 +45,11 @@ def sentences(found: Costs) -> list[str]:
     lines = [
         f"rounds       {len(found.spent):,} in {span(total['wall_s'])} of wall time{moved}",
         *(_virtual(found) if found.has_devices else ["devices      none, so no virtual costs; set devices for them"]),
+        *(
+            [f"servers      {size(total['bytes_between'])} up and down between them"]
+            if "bytes_between" in total
+            else []
+        ),
         f"updates      {clients.num_counted:,} counted" + (f"; others did not: {missed}" if missed else ""),
         *(_wasted(found) if missed else []),
     ]

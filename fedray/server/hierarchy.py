@@ -37,20 +37,20 @@ class Level(Config):
     reports of the level below."""
     strategy: AnyStrategy = FedAvg()
     """What they make of the updates or reports that they get."""
-    up_mbps: Annotated[float, Field(gt=0)] = 100.0
-    """Megabits a second from one of them to the server above."""
-    down_mbps: Annotated[float, Field(gt=0)] = 100.0
-    """Megabits a second from the server above to one of them."""
+    up_mbps: Annotated[float, Field(gt=0)] | None = 100.0
+    """Megabits a second from one of them to the server above; null: in no time."""
+    down_mbps: Annotated[float, Field(gt=0)] | None = 100.0
+    """Megabits a second from the server above to one of them; null: in no time."""
     latency_s: Annotated[float, Field(ge=0)] = 0.05
     """Seconds before the first byte of a report or model is there."""
 
     def up_s(self, num_bytes: int) -> float:
         """Seconds that a report takes."""
-        return self.latency_s + num_bytes / (self.up_mbps * MBIT)
+        return self.latency_s + (num_bytes / (self.up_mbps * MBIT) if self.up_mbps else 0.0)
 
     def down_s(self, num_bytes: int) -> float:
         """Seconds that a model takes."""
-        return self.latency_s + num_bytes / (self.down_mbps * MBIT)
+        return self.latency_s + (num_bytes / (self.down_mbps * MBIT) if self.down_mbps else 0.0)
 
 
 class Hierarchy(Config):

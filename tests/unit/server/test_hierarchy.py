@@ -178,5 +178,12 @@ def test_travel_takes_time_and_bytes():
     assert way.next_s.tolist() == ends.tolist()
 
 
+def test_link_without_a_speed_takes_no_time():
+    level = {"servers": 2, "up_mbps": None, "down_mbps": None, "latency_s": 0}
+    settings = hierarchy(levels=[level])
+    way = travel(settings, settings.build(6), 1, np.array([10.0, 20.0]), 10**6)
+    assert (way.end, way.next_s.tolist(), way.up) == (20, [20, 20], 2 * 10**6)
+
+
 def test_state_without_a_hierarchy_has_nobody_below():
     assert ServerState(round=0, parameters=vector(1)).below == ()
