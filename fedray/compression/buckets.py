@@ -81,7 +81,7 @@ class Bucketed(Codec, ABC):
         return min(self.bucket, num_parameters)
 
     def _quantised(self, delta_CP: Tensor, size: int, keys_C: Words, first: int) -> tuple[Tensor, Tensor]:
-        """Codes as float32, shape (C, B, N), which are NaN where the scale is not finite; and scales, (C, B, 1)."""
+        """Codes as float32, shape (C, B, N), without meaning where the scale is not finite; and scales, (C, B, 1)."""
         delta_CBN = _cut(delta_CP, size)
         scales_CB1 = self.scales(delta_CBN)
         steps_CBN = (delta_CBN / scales_CB1.masked_fill(scales_CB1 == 0, 1.0)).mul_(self.largest)
