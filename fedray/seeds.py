@@ -49,9 +49,9 @@ def keys(seed: int, purpose: str, round: int, clients: ArrayLike) -> Words:
     return _mix(_mix(ids * _GOLDEN + first) + second)
 
 
-def words(keys_C: Words, num: int) -> Words:
-    """The first `num` words of each stream, shape (C, num)."""
-    counter = np.arange(1, num + 1, dtype=np.uint64) * _GOLDEN
+def words(keys_C: Words, num: int, start: int = 0) -> Words:
+    """`num` words of each stream, from place `start` on, shape (C, num)."""
+    counter = np.arange(start + 1, start + num + 1, dtype=np.uint64) * _GOLDEN
     return _mix(keys_C[:, None] + counter[None, :])
 
 

@@ -14,7 +14,7 @@ LAYERS = (
     {"config", "files", "errors", "seeds", "messages"},
     {"models", "data"},
     {"population"},
-    {"aggregation", "privacy"},
+    {"aggregation", "compression", "privacy"},
     {"client"},
     {"server"},
     {"simulation"},
@@ -76,6 +76,12 @@ def test_ray_and_mlflow_are_imported_in_one_folder(library: str, home: str):
 
 def test_placement_is_decided_without_ray():
     assert not {m for m in imports(PACKAGE / "runtime" / "placement.py") if m.split(".")[0] == "ray"}
+
+
+def test_codecs_know_nothing_of_models_and_data():
+    needed = {m for path in (PACKAGE / "compression").glob("*.py") for m in imports(path) if m.startswith("fedray.")}
+    allowed = ("compression", "config", "errors", "messages", "seeds", "models.tensors")
+    assert not {m for m in needed if not m.removeprefix("fedray.").startswith(allowed)}
 
 
 _WITHOUT = """

@@ -42,6 +42,11 @@ def test_more_words_begin_with_the_same_ones():
     assert np.array_equal(seeds.words(keys, 40)[:, :7], seeds.words(keys, 7))
 
 
+def test_words_from_a_place_on_are_those_of_the_whole_stream():
+    keys = seeds.keys(1, "x", 1, np.arange(5))
+    assert np.array_equal(seeds.words(keys, 7, start=33), seeds.words(keys, 40)[:, 33:])
+
+
 def test_uniforms_are_in_range_and_even():
     values = seeds.uniforms(seeds.keys(0, "u", 0, np.arange(100)), 1000)
     assert values.min() >= 0
