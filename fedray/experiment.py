@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import psutil
 import torch
 import yaml
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ from fedray.client.training import TrainingConfig
 from fedray.client.trial import failed_step
 from fedray.client.vectorised import rows_of
 from fedray.client.workload import Workload
+from fedray.compression.settings import CompressionConfig
 from fedray.config import Config, parse, users_own
 from fedray.data.base import FederatedData
 from fedray.data.fleet import Fleet
@@ -54,6 +56,9 @@ from fedray.simulation.settings import (
 )
 from fedray.tracking.settings import TrackingConfig
 
+_KEPT = 0.4
+"""Part of a machine's memory that what clients keep may take."""
+
 
 class Experiment(Config):
     """One experiment: everything that decides its result, and where it runs and is recorded.
@@ -77,6 +82,8 @@ class Experiment(Config):
     """Loss and metrics; null: as the data says."""
     training: TrainingConfig = TrainingConfig()
     """What each client does in a round."""
+    compression: CompressionConfig = CompressionConfig()
+    """What is done to updates and models on their way."""
     cohort: CohortConfig = CohortConfig()
     """Who takes part in a round."""
     devices: DevicesConfig | None = None
@@ -303,7 +310,9 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         evaluation_batch=experiment.evaluation.batch_size,
         num_threads=experiment.threads,
         device=device,
+        compression=experiment.compression,
     )
+    _check_compression(experiment, module, data.num_clients, cohort_size)
     plan = Plan(
         name=experiment.name,
         rounds=experiment.rounds,
@@ -354,6 +363,20 @@ def _check_enough(failures: FailureConfig, cohort_size: int) -> None:
         raise ConfigError(
             f"failures.min_clients is {needed}, but a cohort has {cohort_size} clients; "
             f"set failures.min_clients to at most {cohort_size}"
+        )
+
+
+def _check_compression(experiment: Experiment, module: nn.Module, num_clients: int, cohort_size: int) -> None:
+    """Refuses codecs that cannot work, and more to keep than the driver should."""
+    num_parameters, compression = Layout(module).num_parameters, experiment.compression
+    compression.check(num_parameters)
+    most = min(num_clients, experiment.rounds * cohort_size)
+    needed, there = 4 * num_parameters * most, psutil.virtual_memory().total
+    if compression.error_feedback and needed > _KEPT * there:
+        raise ConfigError(
+            f"compression.error_feedback keeps {num_parameters:,} numbers for each of up to {most:,} clients, "
+            f"{needed / 1e9:.1f} GB, which is more than {_KEPT:.0%} of this machine's {there / 1e9:.1f} GB; set it to "
+            "false, or take fewer clients or a smaller model"
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedray.aggregation.ring import RunningSums
+from fedray.client.compressed import Memory, Sending
 from fedray.client.failure import failed
 from fedray.client.faults import ClientFaults
 from fedray.client.sequential import SequentialEngine
@@ -40,6 +41,7 @@ class BlockTraining:
         parameters: The round's parameters, shape (P,).
         blocks: Which clients; all of one round.
         sums: Where their updates are added.
+        memory: What they keep between rounds; None: nothing.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class BlockTraining:
         parameters: Tensor,
         blocks: Sequence[Block],
         sums: RunningSums,
+        memory: Memory | None = None,
     ) -> None:
         self._workload, self._holdout, self._engine = workload, holdout, engine
         self._parameters, self._blocks, self._sums = parameters, blocks, sums
@@ -59,6 +62,7 @@ class BlockTraining:
         self._into = np.repeat([block.into for block in blocks], lengths)
         self._failures: dict[int, Failure] = {}
         self._faults = ClientFaults(blocks, workload.seed)
+        self._sending = Sending(workload.compression, workload.seed, blocks[0].round, memory)
         num_clients = len(self._clients)
         self._columns: dict[str, Array] = {
             "client": self._clients,
@@ -121,6 +125,7 @@ class BlockTraining:
         self._columns["seconds"][places] = (time.perf_counter() - began) / len(places)
 
     def _add(self, places: Ints, trained: Trained) -> None:
+        trained = replace(trained, delta=self._sending.decoded(places, self._clients[places], trained.delta))
         if (self._scales != 1).any():
             scale = torch.from_numpy(self._scales[places].astype(np.float32)).to(trained.delta.device)
             trained = replace(trained, delta=trained.delta * scale[:, None])
@@ -133,6 +138,7 @@ class BlockTraining:
             client = int(self._clients[places[row]])
             self._failures[client] = Failure(fate="rejected", cause=self._why(trained.delta[row], int(weights[row])))
         kept = places[usable]
+        self._sending.keep(kept)
         self._columns["examples"][kept] = sizes[usable]
         self._columns["loss"][kept] = trained.loss[usable]
         self._columns["steps"][kept] = trained.steps[usable]

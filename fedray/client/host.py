@@ -11,6 +11,7 @@ import torch
 
 from fedray.aggregation.ring import RunningSums, merge
 from fedray.client.block import BlockTraining
+from fedray.client.compressed import Memory
 from fedray.client.device import repeatable
 from fedray.client.evaluation import Evaluated, evaluate, evaluate_clients
 from fedray.client.sequential import SequentialEngine
@@ -52,10 +53,12 @@ class Work:
     Attributes:
         reports: One for each block.
         partials: The round's sums, where they were handed over.
+        kept: What each client keeps for its next round, in the order of the blocks, shape (C, P); None: nothing.
     """
 
     reports: list[BlockReport]
     partials: tuple[Partial, ...] = ()
+    kept: Floats | None = None
 
 
 class Host:
@@ -86,6 +89,11 @@ class Host:
         largest = workload.engine.largest_shard
         return VectorisedEngine(module, workload.task, workload.training, workload.seed, largest, self.device)
 
+    @property
+    def num_parameters(self) -> int:
+        """P."""
+        return self.engine.layout.num_parameters
+
     def close(self) -> None:
         """Puts back what torch's settings were, where the process goes on."""
         self._arithmetic.close()
@@ -94,28 +102,35 @@ class Host:
         """Process id, once the host can work."""
         return os.getpid()
 
-    def train(self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False) -> Work:
+    def train(
+        self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, kept: Floats | None = None
+    ) -> Work:
         """Trains blocks of clients, together where the engine can, and adds their updates to the round's sums.
 
         Args:
             parameters: The round's parameters, shape (P,), or several vectors one after another: a block says which
                 of them it starts from.
             blocks: Which clients; all of one round.
-            hand_over: Give the sums away with the answer, instead of keeping it for `collect`.
+            hand_over: Give the sums away with the answer, instead of keeping them for `collect`.
+            kept: What each client has kept of its rounds before, in the order of the blocks, shape (C, P); not changed.
         """
         if blocks[0].round != self._round:
             self._sums, self._round = self._new_sums(), blocks[0].round
         vectors = as_tensor(parameters).to(self.device).split(self.engine.layout.num_parameters)
-        reports: dict[int, BlockReport] = {}
+        starts = np.repeat([block.start_from for block in blocks], [len(block.clients) for block in blocks])
+        reports, kept = dict[int, BlockReport](), None if kept is None else kept.copy()
         for start in dict.fromkeys(block.start_from for block in blocks):
             mine = [block for block in blocks if block.start_from == start]
-            training = BlockTraining(self.workload, self.holdout, self._trainer, vectors[start], mine, self._sums)
+            memory = None if kept is None else Memory(kept, np.flatnonzero(starts == start))
+            training = BlockTraining(
+                self.workload, self.holdout, self._trainer, vectors[start], mine, self._sums, memory
+            )
             reports |= {report.block: report for report in training.run()}
         partials = self.collect(self._round) if hand_over else ()
-        return Work(reports=[reports[block.index] for block in blocks], partials=partials)
+        return Work(reports=[reports[block.index] for block in blocks], partials=partials, kept=kept)
 
     def _new_sums(self) -> RunningSums:
-        return RunningSums(self.engine.layout.num_parameters)
+        return RunningSums(self.num_parameters)
 
     def collect(self, round: int) -> tuple[Partial, ...]:
         """The sums of the round's blocks trained here; what comes after starts from nothing."""

@@ -6,9 +6,12 @@ from fedray.aggregation.ring import Ring
 from fedray.client.device import DeviceName
 from fedray.client.engines import EngineChoice
 from fedray.client.training import TrainingConfig
+from fedray.compression.settings import CompressionConfig
 from fedray.messages import DataSpec
 from fedray.models.base import ModelConfig
 from fedray.models.tasks import Task
+
+_NO_COMPRESSION = CompressionConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Workload:
         evaluation_batch: Examples evaluated at once.
         num_threads: torch threads of a host; a part of the experiment, because it can change the last bits.
         device: Where clients train and evaluate; a part of the experiment for the same reason.
+        compression: What is done to updates on their way to the server.
     """
 
     model: ModelConfig
@@ -40,3 +44,4 @@ class Workload:
     evaluation_batch: int
     num_threads: int
     device: DeviceName = "cpu"
+    compression: CompressionConfig = _NO_COMPRESSION

@@ -23,6 +23,7 @@ from fedray.runtime.pool import Pool
 from fedray.simulation.backend import Answers, Beside, CohortResult, OnReport, nothing
 from fedray.simulation.blocks import part
 from fedray.simulation.faults.kinds import PROCESS
+from fedray.simulation.kept import Kept, by_client, rows
 from fedray.simulation.settings import FailureConfig
 
 _FAILURES = FailureConfig()
@@ -56,7 +57,12 @@ class RayBackend:
         self._work_s = 0.0
 
     def run_cohort(
-        self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
+        self,
+        parameters: Floats,
+        blocks: Sequence[Block],
+        on_report: OnReport,
+        beside: Beside = nothing,
+        kept: Kept | None = None,
     ) -> CohortResult:
         began, deaths = time.perf_counter(), self._pool.deaths
         shared = self._share(parameters)
@@ -65,7 +71,7 @@ class RayBackend:
         losses = Losses(self._failures, blocks, self._seen, own_actor=self._pool.placement.own_actor)
         if losses.struck:
             self._pool.chaos.start_on(self._pool.nodes())
-        cohort = _Cohort(self._dispatch, shared, blocks, calls, on_report, self._num_parameters, losses)
+        cohort = _Cohort(self._dispatch, shared, blocks, calls, on_report, self._num_parameters, losses, kept)
         scheduled = time.perf_counter()
         try:
             cohort.begin()
@@ -95,6 +101,7 @@ class RayBackend:
             faults=faults,
             deaths=self._pool.deaths - deaths,
             slots=self._dispatch.num_slots,
+            kept=cohort.kept,
         )
 
     def _share(self, parameters: Floats) -> Any:
@@ -181,7 +188,9 @@ class _Cohort:
         on_report: OnReport,
         num_parameters: int,
         losses: Losses,
+        kept: Kept | None,
     ) -> None:
+        self._num_parameters, self._kept_before, self._kept = num_parameters, kept, dict[int, Kept]()
         self.dispatch, self.pool, self.shared, self.on_report = dispatch, dispatch.pool, shared, on_report
         self.calls, self.round, self.losses = calls, blocks[0].round, losses
         self.sums = RunningSums(num_parameters)
@@ -192,6 +201,11 @@ class _Cohort:
         self._training: set[int] = set()
         self._holding: dict[int, None] = {}
         """Actors that hold sums which were not collected yet, in order."""
+
+    @property
+    def kept(self) -> Kept:
+        """What the clients of all reports keep."""
+        return {client: row for block in self.reports for client, row in self._kept[block].items()}
 
     def begin(self) -> None:
         """Has actors begin to train."""
@@ -232,11 +246,12 @@ class _Cohort:
             on_lost=lambda loss: self._lose(units, loss),
             limit_s=self.losses.limit_s(units),
             actor=self.losses.own_actor(units),
-            is_small=not struck and self._is_small,
+            is_small=not struck and self._is_small and self._kept_before is None,
         )
 
     def _args(self, units: tuple[Block, ...], actor: int, struck: bool) -> tuple[Any, ...]:
-        args = (self.shared, units, self._hands_over(actor))
+        kept = rows(self._kept_before, units, self._num_parameters)
+        args = (self.shared, units, self._hands_over(actor), kept)
         place = self.pool.place(actor)
         return (*args, [self.pool.chaos.on(place.node)]) if struck and place is not None else args
 
@@ -257,12 +272,14 @@ class _Cohort:
 
     def _take(self, units: tuple[Block, ...], work: Work, actor: int) -> None:
         place, now = self.pool.place(actor), time.time()
+        kept = by_client(work.kept, work.reports)
         for unit, report in zip(units, work.reports, strict=True):
             first = report.block not in self.reports
             report = replace(report, actor=actor, node="" if place is None else place.node, time=now)
             self.reports[report.block] = report
             self._training.discard(report.block)
             self.units[report.block] = self.losses.trained(unit, report)
+            self._kept[report.block] = {c: kept[c] for c in unit.clients.tolist() if c in kept}
             if first:
                 self.on_report(report)
         self._add(work.partials)

@@ -52,14 +52,20 @@ class ClientActor(Host):
         return getattr(self, method)(*args)
 
     def train_struck(
-        self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, chaos: Sequence[Any] = ()
+        self,
+        parameters: Floats,
+        blocks: Sequence[Block],
+        hand_over: bool = False,
+        kept: Floats | None = None,
+        chaos: Sequence[Any] = (),
     ) -> Work:
         """As `train`, with the planned faults of these blocks: of several that lose an attempt, the first alone.
 
         Args:
-            parameters: As in `train`, like the next two.
+            parameters: As in `train`, like the next three.
             blocks: Which clients.
-            hand_over: Give the sum away.
+            hand_over: Give the sums away.
+            kept: What they have kept.
             chaos: The chaos actor of this node, in a sequence so that Ray hands over the actor itself.
 
         Raises:
@@ -69,7 +75,7 @@ class ClientActor(Host):
         losses = [fault for fault in planned if fault.kind in LOSSES]
         strikes = _Strikes([*losses[:1], *(fault for fault in planned if fault.kind in DELAYS)], chaos[0])
         strikes.before()
-        work = self.train(parameters, blocks, hand_over)
+        work = self.train(parameters, blocks, hand_over, kept)
         strikes.after()
         return work
 

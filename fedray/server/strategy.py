@@ -44,6 +44,7 @@ class ServerState:
         parameters: float32, shape (P,).
         slots: What the strategy remembers.
         past: Parameters after earlier rounds, by their number, that clients still start from.
+        kept: What clients keep between their rounds, shape (P,) each, by their ids.
         below: The servers of each level of a hierarchy, that of the clients first.
     """
 
@@ -51,6 +52,7 @@ class ServerState:
     parameters: Floats
     slots: Slots = field(default_factory=dict[str, Array])
     past: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    kept: dict[int, Floats] = field(default_factory=dict[int, Floats])
     below: tuple[tuple[EdgeState, ...], ...] = ()
 
 

@@ -13,6 +13,7 @@ from fedray.client.workload import Workload
 from fedray.data.base import FederatedData
 from fedray.messages import Block, BlockReport, Failure, Floats, Partial
 from fedray.simulation.faults.event import FaultEvent
+from fedray.simulation.kept import Kept
 from fedray.simulation.serial import SerialCohort
 from fedray.simulation.settings import FailureConfig
 from fedray.simulation.watch import Watch
@@ -36,6 +37,7 @@ class CohortResult:
         seconds: Wall time by step: "put", "schedule", "train", "aggregate".
         num_bytes: "put": bytes of parameters that went to hosts; "aggregate": bytes of sums that came back.
         slots: Hosts that train at once.
+        kept: What clients with a usable update keep for their next round; what the others kept stays as it was.
         attempts: Blocks that were trained more than once: position of their first client in the cohort to times.
         dropped: Clients that nothing came back of: their fate, "dropped" or "quarantined", and why.
         faults: What went wrong, planned or not.
@@ -51,6 +53,7 @@ class CohortResult:
     faults: list[FaultEvent] = field(default_factory=list[FaultEvent])
     deaths: int = 0
     slots: int = 1
+    kept: Kept = field(default_factory=dict[int, Floats])
 
     @property
     def partial(self) -> Partial:
@@ -91,7 +94,12 @@ class Backend(Protocol):
     """Runs clients somewhere. Where, and how many at once, never changes a result."""
 
     def run_cohort(
-        self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
+        self,
+        parameters: Floats,
+        blocks: Sequence[Block],
+        on_report: OnReport,
+        beside: Beside = nothing,
+        kept: Kept | None = None,
     ) -> CohortResult:
         """Trains all blocks and sums their updates.
 
@@ -100,6 +108,7 @@ class Backend(Protocol):
             blocks: The cohort, with the faults that are planned for it.
             on_report: Told of each block when it is done.
             beside: Called once, when hosts have begun to train; where they are in this process, before they do.
+            kept: What clients have kept of their rounds before; None: nothing is ever kept.
 
         Raises:
             RoundFailed: Too much was lost, by the failure policy.
@@ -148,12 +157,17 @@ class SerialBackend:
         self._generators = generators(self._host.device)
 
     def run_cohort(
-        self, parameters: Floats, blocks: Sequence[Block], on_report: OnReport, beside: Beside = nothing
+        self,
+        parameters: Floats,
+        blocks: Sequence[Block],
+        on_report: OnReport,
+        beside: Beside = nothing,
+        kept: Kept | None = None,
     ) -> CohortResult:
         began = time.perf_counter()
         beside()
         beside_s = time.perf_counter() - began
-        cohort = SerialCohort(self._host, parameters, blocks, on_report, self._failures)
+        cohort = SerialCohort(self._host, parameters, blocks, on_report, self._failures, kept)
         with torch.random.fork_rng(devices=self._generators):
             while not cohort.is_done:
                 self._watch.check()
@@ -167,6 +181,7 @@ class SerialBackend:
             attempts=cohort.attempts,
             dropped=cohort.dropped,
             faults=cohort.events,
+            kept=cohort.kept,
         )
 
     def ask(self, method: str, parameters: Floats, items: Sequence[Any]) -> "Answered":

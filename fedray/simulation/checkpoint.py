@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 from fedray.errors import RunFolderError
 from fedray.files import disk_errors
-from fedray.messages import Array
+from fedray.messages import Array, Floats
 from fedray.server.strategy import EdgeState, ServerState
 from fedray.simulation.settings import CheckpointConfig
 from fedray.simulation.storage import open_storage
@@ -220,12 +220,19 @@ def _pack(state: ServerState) -> bytes:
     slots = {f"slot.{name}": value for name, value in state.slots.items()}
     past = {f"past.{round}": value for round, value in state.past.items()}
     arrays = {"parameters": state.parameters, **slots, **past}
+    if state.kept:
+        arrays |= {"kept.clients": np.array(list(state.kept)), "kept.rows": np.stack(list(state.kept.values()))}
     for level, servers in enumerate(state.below):
         for number, server in enumerate(servers):
             place = f"below.{level}.{number}"
             arrays |= {f"{place}.parameters": server.parameters, f"{place}.weight": np.array(server.weight)}
             arrays |= {f"{place}.slot.{name}": value for name, value in server.slots.items()}
     return save({name: np.array(value, order="C") for name, value in arrays.items()})
+
+
+def _kept(arrays: Mapping[str, Array]) -> dict[int, Floats]:
+    """What clients keep, by their ids."""
+    return dict(zip(arrays["clients"].tolist(), arrays["rows"], strict=True)) if arrays else {}
 
 
 def _below(arrays: Mapping[str, Array]) -> tuple[tuple[EdgeState, ...], ...]:
@@ -272,7 +279,8 @@ def _open(round: int, text: bytes, data: bytes) -> Checkpoint | None:
         slots = {name: value for (kind, name), value in parts.items() if kind == "slot"}
         past = {int(name): value for (kind, name), value in parts.items() if kind == "past"}
         below = _below({name: value for (kind, name), value in parts.items() if kind == "below"})
-        state = ServerState(round=round, parameters=found["parameters"], slots=slots, past=past, below=below)
+        kept = _kept({name: value for (kind, name), value in parts.items() if kind == "kept"})
+        state = ServerState(round=round, parameters=found["parameters"], slots=slots, past=past, kept=kept, below=below)
         return Checkpoint(state=state, extra=manifest.get("extra", {}))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
         return None

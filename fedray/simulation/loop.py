@@ -11,12 +11,14 @@ from typing import Literal
 import numpy as np
 import torch
 
+from fedray import seeds
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
 from fedray.messages import BlockReport, Fault, Floats
 from fedray.models.base import Layout
 from fedray.models.table import build
+from fedray.models.tensors import as_tensor
 from fedray.models.threads import threads
 from fedray.server.edges import begin_below, climb
 from fedray.server.strategy import ServerState, advance, begin
@@ -160,7 +162,8 @@ class Simulation:
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             before = state
             state = self._step(state, result)
-            state = replace(state, past={version: _version(before, version) for version in chosen.later})
+            past = {version: _version(before, version) for version in chosen.later}
+            state = replace(state, past=past, kept={**state.kept, **result.kept} if result.kept else state.kept)
             fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
             evaluating = self.evaluations.begin(state)
@@ -214,9 +217,10 @@ class Simulation:
             )
         try:
             count = self._count(round, _at("before", planned.others))
-            starts = [_start(state, edge, version) for edge, version in chosen.starts]
+            starts = [self._sent(state, edge, version) for edge, version in chosen.starts]
             parameters = starts[0] if len(starts) == 1 else np.concatenate(starts)
-            result = self.backend.run_cohort(parameters, planned.blocks, count, lambda: self._beside(round))
+            kept = state.kept if self.plan.workload.compression.error_feedback else None
+            result = self.backend.run_cohort(parameters, planned.blocks, count, lambda: self._beside(round), kept)
         except RoundFailed as error:
             self._note(*error.faults)
             raise
@@ -224,6 +228,15 @@ class Simulation:
         self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])  # before: no block came
         self._add(result.seconds)
         return result
+
+    def _sent(self, state: ServerState, edge: int, version: int) -> Floats:
+        """What some clients start from: the model of their edge, or one of the server's, as it arrives there."""
+        model = state.below[0][edge].parameters if state.below else _version(state, version)
+        codec = self.plan.workload.compression.down
+        if codec is None:
+            return model
+        keys = seeds.keys(self.plan.workload.seed, "sent", version, [edge])
+        return codec.apply(as_tensor(model)[None], keys)[0].numpy()
 
     def _beside(self, round: int) -> None:
         """What is done while hosts train: the record of the round before, and the choice of the next cohort."""
@@ -359,11 +372,6 @@ class Simulation:
     def _add(self, seconds: Seconds) -> None:
         for step, more_s in seconds.items():
             self._seconds[step] = self._seconds.get(step, 0.0) + more_s
-
-
-def _start(state: ServerState, edge: int, version: int) -> Floats:
-    """What some clients start from: the model of their edge, or one of the server's."""
-    return state.below[0][edge].parameters if state.below else _version(state, version)
 
 
 def _version(state: ServerState, version: int) -> Floats:

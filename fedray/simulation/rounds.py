@@ -163,8 +163,8 @@ def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> D
     return Demand(
         wanted=plan.cohort_size,
         passes=passes(plan.workload.training, sizes),
-        down=num_parameters * _NUMBER,
-        up=num_parameters * _NUMBER,
+        down=plan.workload.compression.down_bytes(num_parameters),
+        up=plan.workload.compression.up_bytes(num_parameters),
         able=devices.able(num_parameters * _NUMBER * (_COPIES + slots)),
         weights=sizes.astype(np.float64) if plan.cohort.sampling == "weighted" else None,
     )

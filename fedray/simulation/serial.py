@@ -12,6 +12,7 @@ from fedray.messages import Block, BlockReport, Failure, Fault, Floats
 from fedray.simulation.blocks import part
 from fedray.simulation.faults.event import FaultEvent
 from fedray.simulation.faults.kinds import LOSSES, PROCESS
+from fedray.simulation.kept import Kept, by_client, rows
 from fedray.simulation.policy import Abort, Decision, Drop, Quarantine, Status, decide
 from fedray.simulation.settings import FailureConfig
 
@@ -45,9 +46,11 @@ class SerialCohort:
         blocks: The cohort.
         on_report: Told of each block when it is done.
         failures: What follows when a process is lost.
+        kept: What clients have kept of their rounds before; None: nothing is ever kept.
 
     Attributes:
         reports: What was trained.
+        kept: What its clients keep.
         attempts: As in `CohortResult`, like the next two.
         dropped: Clients that nothing comes of.
         events: What went wrong.
@@ -60,12 +63,15 @@ class SerialCohort:
         blocks: Sequence[Block],
         on_report: Callable[[BlockReport], None],
         failures: FailureConfig,
+        kept: Kept | None = None,
     ) -> None:
+        self._kept_before = kept
         self._host, self._parameters, self._on_report, self._failures = host, parameters, on_report, failures
         self._num_blocks = len(blocks)
         self._deaths_alone = Counter[int]()
         self._waiting = deque(_Attempt(block=block, whole=block) for block in blocks)
         self.reports: list[BlockReport] = []
+        self.kept: dict[int, Floats] = {}
         self.attempts: dict[int, int] = {}
         self.dropped: dict[int, Failure] = {}
         self.events: list[FaultEvent] = []
@@ -90,7 +96,10 @@ class SerialCohort:
 
     def _train(self, attempt: _Attempt) -> None:
         block = attempt.block
-        report = replace(self._host.train(self._parameters, [block]).reports[0], time=time.time())
+        kept = rows(self._kept_before, [block], self._host.num_parameters)
+        work = self._host.train(self._parameters, [block], kept=kept)
+        report = replace(work.reports[0], time=time.time())
+        self.kept |= by_client(work.kept, [report])
         self.reports.append(report)
         if attempt.number > 1:
             self.attempts[block.start] = attempt.number

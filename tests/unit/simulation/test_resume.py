@@ -95,13 +95,13 @@ def test_stopped_on_request(tmp_path: Path, unbroken: Run):
     run = Run(tmp_path, checkpoint={"every_s": 0})
 
     class Asking(SerialBackend):
-        def run_cohort(self, parameters, blocks, on_report, beside):
+        def run_cohort(self, parameters, blocks, on_report, beside, kept=None):
             def ask(report) -> None:
                 on_report(report)
                 if blocks[0].round == 3:
                     run.watch.stop()
 
-            return super().run_cohort(parameters, blocks, ask, beside)
+            return super().run_cohort(parameters, blocks, ask, beside, kept)
 
     with pytest.raises(Interrupted):
         run.go(backend=Asking)

@@ -104,13 +104,13 @@ def crash_in(round: int, error: type[BaseException] = MemoryError, block: int = 
     """A backend whose process breaks down in a round, when some blocks are done."""
 
     class Crashing(SerialBackend):
-        def run_cohort(self, parameters: Any, blocks: Any, on_report: OnReport, beside: Any) -> Any:
+        def run_cohort(self, parameters: Any, blocks: Any, on_report: OnReport, beside: Any, kept: Any) -> Any:
             def watch_out(report: Any) -> None:
                 on_report(report)
                 if blocks[0].round == round and report.block == block:
                     raise error("the machine went away")
 
-            return super().run_cohort(parameters, blocks, watch_out, beside)
+            return super().run_cohort(parameters, blocks, watch_out, beside, kept)
 
     return Crashing
 

@@ -161,8 +161,8 @@ def test_blocks_that_were_divided_have_indices_of_their_own(tmp_path: Path):
     seen: list[int] = []
 
     class Looking(SerialBackend):
-        def run_cohort(self, parameters, blocks, on_report, beside):
-            result = super().run_cohort(parameters, blocks, on_report, beside)
+        def run_cohort(self, parameters, blocks, on_report, beside, kept=None):
+            result = super().run_cohort(parameters, blocks, on_report, beside, kept)
             seen.extend(result.partial.blocks)
             return result
 
@@ -259,7 +259,7 @@ def test_faults_of_the_run_are_carried_out_at_their_moment(tmp_path: Path):
     moments: list[tuple[str, int, list[str]]] = []
 
     class Telling(SerialBackend):
-        def run_cohort(self, parameters, blocks, on_report, beside):
+        def run_cohort(self, parameters, blocks, on_report, beside, kept=None):
             moments.append(("train", blocks[0].round, []))
 
             def look(report) -> None:
@@ -267,7 +267,7 @@ def test_faults_of_the_run_are_carried_out_at_their_moment(tmp_path: Path):
                 if report.block == 1:
                     moments.append(("block", blocks[0].round, []))
 
-            return super().run_cohort(parameters, blocks, look, beside)
+            return super().run_cohort(parameters, blocks, look, beside, kept)
 
     def inject(fault: Fault, note: Note) -> None:
         moments.append((fault.at, fault.round, [path.name for path in tmp_path.glob("checkpoint/*.json")]))
