@@ -5,6 +5,7 @@ Shapes: N clients of the population, S selected in a round, P parameters.
 
 from collections.abc import Container
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from fedray.errors import ConfigError
 from fedray.messages import Array, Failure, Ints
 from fedray.population.devices import Devices
 from fedray.server.buffered import Buffered, Queue
-from fedray.server.sampling import choose
+from fedray.server.selection.base import Losses, nobody_asked
 from fedray.server.synchronous import plan_round
-from fedray.server.trips import LATE, REPORTED, WHY, Demand, Timeline
+from fedray.server.trips import LATE, REPORTED, WHY, Demand, Timeline, legs
 from fedray.simulation.blocks import Group
 from fedray.simulation.plan import Plan
+from fedray.simulation.selecting import Selecting
 
 _NUMBER = 4
 """Bytes of a parameter."""
@@ -77,35 +79,45 @@ class Rounds:
         sizes: Training examples of each client, shape (N,).
         num_parameters: P.
 
+    Attributes:
+        selecting: Chooses among those that can take part, and learns from what becomes of them.
+
     Raises:
         ConfigError: The devices do not fit the experiment.
     """
 
     def __init__(self, plan: Plan, sizes: Ints, num_parameters: int) -> None:
-        self._plan, self._sizes = plan, sizes
-        self._devices: Devices | None = None
-        if plan.devices is None:
-            return
-        self._devices, seed = plan.devices.build(plan.num_clients, plan.workload.seed), plan.workload.seed
-        self._demand = _demand(plan, self._devices, sizes, num_parameters)
-        if isinstance(plan.protocol, Buffered):
-            self._queue = Queue(plan.protocol, self._devices, self._demand, seed)
+        self._plan, seed = plan, plan.workload.seed
+        self._everybody, self._devices, duration_s = np.arange(len(sizes)), None, None
+        if plan.devices is not None:
+            self._devices = plan.devices.build(plan.num_clients, seed)
+            self._demand = _demand(plan, self._devices, sizes, num_parameters)
+            duration_s = np.sum(legs(self._devices, self._demand, self._everybody), axis=0)
+            if isinstance(plan.protocol, Buffered):
+                self._queue = Queue(plan.protocol, self._devices, self._demand, seed)
+        self.selecting = Selecting(plan.cohort.sampling, sizes, plan.cohort_size, seed, duration_s)
 
-    def choose(self, round: int, now: float) -> Chosen:
+    def choose(self, round: int, now: float, losses: Losses = nobody_asked) -> Chosen:
         """The clients of a round, from 1, whose selection begins at a virtual time.
+
+        Args:
+            round: Its number.
+            now: The time.
+            losses: Asks clients for the loss of the round's model, where the selection wants to know.
 
         Raises:
             RoundFailed: In a year of virtual time not enough devices are there.
         """
         plan, seed = self._plan, self._plan.workload.seed
         if self._devices is None:
-            cohort = choose(plan.cohort, self._sizes, seed, round)
+            cohort = self.selecting.select(self._everybody, plan.cohort_size, round, losses)
             return Chosen(cohort=cohort, training=cohort, version=np.full(len(cohort), round - 1), scale=_ones(cohort))
         if isinstance(plan.protocol, Buffered):
             times = self._queue.step(round)
             version = times.version[times.counts]
             return _chosen(times, version, plan.protocol.scale(round - 1 - version))
-        times = plan_round(plan.protocol, self._devices, self._demand, seed, round, now)
+        pick = partial(self.selecting.select, round=round, losses=losses) if self.selecting.learns else None
+        times = plan_round(plan.protocol, self._devices, self._demand, seed, round, now, pick)
         version = times.version[times.counts]
         return _chosen(times, version, _ones(version))
 
@@ -148,7 +160,7 @@ def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> D
         down=num_parameters * _NUMBER,
         up=num_parameters * _NUMBER,
         able=able,
-        weights=sizes.astype(np.float64) if plan.cohort.sampling == "weighted" else None,
+        weights=sizes.astype(np.float64) if plan.cohort.sampling.name == "weighted" else None,
     )
 
 
