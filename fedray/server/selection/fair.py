@@ -20,6 +20,9 @@ from fedray import seeds
 from fedray.messages import Array, Ints
 from fedray.server.selection.base import Candidates, Memory, Outcome, Selection
 
+_AT_ONCE = 1000
+"""Candidates that are looked at together, to pass over most of them quickly."""
+
 
 class Fair(Selection):
     """The quickest cohort with which nobody falls behind its guaranteed rate in the long run.
@@ -61,13 +64,15 @@ def _limit(queue: Array, cost: Array, num: int) -> float:
     each as the slowest. Only who has a longer queue than one that was taken before can be worth the time.
     """
     order = np.argsort(cost, kind="stable")
-    taken, rest = queue[order[:num]].tolist(), order[num:]
+    taken, limit = queue[order[:num]].tolist(), float(cost[order[num - 1]])
     heapq.heapify(taken)
-    total, limit = sum(taken), float(cost[order[num - 1]])
+    total = sum(taken)
     least = limit - total
-    for place in rest[queue[rest] > taken[0]].tolist():
-        if queue[place] > taken[0]:
-            total += queue[place] - heapq.heapreplace(taken, queue[place])
-            if cost[place] - total < least:
-                least, limit = cost[place] - total, float(cost[place])
+    for some in np.split(order[num:], range(_AT_ONCE, len(order) - num, _AT_ONCE)):
+        some = some[queue[some] > taken[0]]
+        for longer, later in zip(queue[some].tolist(), cost[some].tolist(), strict=True):
+            if longer > taken[0]:
+                total += longer - heapq.heapreplace(taken, longer)
+                if later - total < least:
+                    least, limit = later - total, later
     return limit
