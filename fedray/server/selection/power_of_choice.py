@@ -25,7 +25,8 @@ class PowerOfChoice(Selection):
     loss: Literal["reported", "evaluated"] = "reported"
     """reported (rpow-d): the mean loss of the client's last training; who was never chosen comes first, and who was
     chosen but gave no update yet counts as the median of those that did in that round. evaluated (pow-d): every
-    candidate evaluates the model on its own examples before the round, which takes time, but no virtual time."""
+    candidate evaluates the model before the round, on the examples that it evaluates on (`evaluation.holdout`); that
+    takes wall time, but no virtual time."""
 
     def start(self, num_clients: int) -> Memory:
         return {"loss": np.full(num_clients, np.inf, np.float32)}
