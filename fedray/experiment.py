@@ -139,14 +139,14 @@ class Experiment(Config):
             raise ValueError(
                 "protocol is for virtual time, but no devices are simulated; set devices, or remove protocol"
             )
-        if self.devices is not None and self.cohort.sampling == "without_replacement":
+        if self.devices is not None and self.cohort.sampling.name == "without_replacement":
             raise ValueError(
                 "cohort.sampling without_replacement has a fixed order, but devices are not always there; set "
                 "cohort.sampling to uniform or weighted"
             )
-        if self.protocol is not None and self.protocol.name == "fedbuff" and self.cohort.sampling != "uniform":
+        if self.protocol is not None and self.protocol.name == "fedbuff" and self.cohort.sampling.name != "uniform":
             raise ValueError(
-                f"cohort.sampling is {self.cohort.sampling}, but fedbuff asks devices in random order; set "
+                f"cohort.sampling is {self.cohort.sampling.name}, but fedbuff asks devices in random order; set "
                 "cohort.sampling to uniform"
             )
         return self

@@ -23,7 +23,7 @@ from fedray.errors import RoundFailed
 from fedray.messages import Array, Ints
 from fedray.population.availability import DAY, Times
 from fedray.population.devices import Devices
-from fedray.server.sampling import permute
+from fedray.server.draws import permute
 from fedray.server.trips import LATE, LONGEST_WAIT_S, REPORTED, STALE, VANISHED, Demand, Timeline, account, send
 
 _ASKED = 20

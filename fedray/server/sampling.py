@@ -1,17 +1,19 @@
-"""Who is in the cohort of a round: a function of (seed, round) and the population alone.
+"""How many clients take part in a round, and how they are chosen.
 
 Shapes: N clients in the population, K in the cohort.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from fedray import seeds
 from fedray.config import Config
 from fedray.errors import ConfigError
-from fedray.messages import Array, Ints
+from fedray.messages import Ints
+from fedray.server.selection import AnySelection
+from fedray.server.selection.base import Candidates
+from fedray.server.selection.uniform import Uniform
 
 
 class CohortConfig(Config):
@@ -21,10 +23,8 @@ class CohortConfig(Config):
     """Clients in a round."""
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Clients in a round as a part of the population, instead of a size; 0.1 where neither is given."""
-    sampling: Literal["uniform", "without_replacement", "weighted"] = "uniform"
-    """uniform: every round draws anew; without_replacement: one round after the other takes the next of a random order,
-    and a new order begins when fewer are left than a round takes (they sit out); weighted: in proportion to the number
-    of examples. Within a round nobody is drawn twice."""
+    sampling: AnySelection = Uniform()
+    """Who they are: uniform, without_replacement, weighted, power_of_choice, oort or fair."""
 
     @model_validator(mode="after")
     def _size_or_fraction(self) -> "CohortConfig":
@@ -49,7 +49,7 @@ class CohortConfig(Config):
 
 
 def choose(config: CohortConfig, sizes: Ints, seed: int, round: int) -> Ints:
-    """The cohort of a round, as sorted client ids, shape (K,).
+    """The cohort of a round by one who knows nothing of the rounds before, as sorted client ids, shape (K,).
 
     Args:
         config: How to choose.
@@ -57,53 +57,6 @@ def choose(config: CohortConfig, sizes: Ints, seed: int, round: int) -> Ints:
         seed: The experiment's seed.
         round: Round number, from 1.
     """
-    num_clients, size = len(sizes), config.resolve(len(sizes))
-    if config.sampling == "without_replacement":
-        return np.sort(_cyclic(num_clients, size, seed, round))
-    if config.sampling == "weighted":
-        return np.sort(_weighted(sizes, size, seed, round))
-    draw = seeds.generator(seed, "cohort", round)
-    return np.sort(draw.choice(num_clients, size, replace=False, shuffle=False)).astype(np.int64)
-
-
-def _cyclic(num_clients: int, size: int, seed: int, round: int) -> Ints:
-    """Consecutive pieces of a random order of all clients; a new order when it is used up."""
-    rounds_per_cycle = num_clients // size
-    cycle, place = divmod(round - 1, rounds_per_cycle)
-    return permute(np.arange(place * size, (place + 1) * size), num_clients, seed, cycle)
-
-
-def _weighted(sizes: Ints, size: int, seed: int, round: int) -> Ints:
-    return np.argpartition(_clocks(sizes, seed, round), size - 1)[:size].astype(np.int64)
-
-
-def in_weighted_order(weights: Array, seed: int, round: int) -> Ints:
-    """All positions, in the order in which they would be drawn in proportion to their weights, without replacement."""
-    return np.argsort(_clocks(weights, seed, round), kind="stable").astype(np.int64)
-
-
-def _clocks(weights: Array, seed: int, round: int) -> Array:
-    """Efraimidis and Spirakis 2006, https://doi.org/10.1016/j.ipl.2005.11.003: the smallest exponential clocks win."""
-    return seeds.generator(seed, "cohort", round).exponential(size=len(weights)) / weights
-
-
-def permute(positions: Ints, num: int, seed: int, cycle: int) -> Ints:
-    """Where a random permutation of range(num) sends some positions, without storing the permutation.
-
-    A Feistel network on the next power of four, walked until the result is in range (Black and Rogaway 2002,
-    https://doi.org/10.1007/3-540-45760-7_9).
-    """
-    half = max(1, -(-(num - 1).bit_length() // 2))
-    mask = np.uint64(2**half - 1)
-    values, outside = positions.astype(np.uint64), np.ones(len(positions), bool)
-    while outside.any():
-        values[outside] = _feistel(values[outside], np.uint64(half), mask, seed, cycle)
-        outside = values >= num
-    return values.astype(np.int64)
-
-
-def _feistel(values: seeds.Words, half: np.uint64, mask: np.uint64, seed: int, cycle: int) -> seeds.Words:
-    left, right = values >> half, values & mask
-    for step in range(6):
-        left, right = right, left ^ (seeds.keys(seed, f"permutation {step}", cycle, right) & mask)
-    return left << half | right
+    size, sampling = config.resolve(len(sizes)), config.sampling
+    everybody = Candidates(clients=np.arange(len(sizes)), sizes=sizes, wanted=size, seed=seed, round=round)
+    return np.sort(sampling.select(everybody, sampling.start(len(sizes))))

@@ -8,7 +8,7 @@ Shapes: N clients of the population, S selected in a round. Times are virtual se
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,8 +19,11 @@ from fedray.errors import RoundFailed
 from fedray.messages import Ints
 from fedray.population.availability import DAY
 from fedray.population.devices import Devices
-from fedray.server.sampling import in_weighted_order, permute
+from fedray.server.draws import in_weighted_order, permute
 from fedray.server.trips import LATE, LONGEST_WAIT_S, OVER, REPORTED, VANISHED, Demand, Timeline, account, send
+
+Pick = Callable[[Ints, int], Ints]
+"""Chooses so many of some devices: sorted ids in, sorted ids out."""
 
 
 class Synchronous(Config):
@@ -48,7 +51,15 @@ class Synchronous(Config):
         return max(1, math.ceil(self.min_reports * wanted))
 
 
-def plan_round(config: Synchronous, devices: Devices, demand: Demand, seed: int, round: int, now: float) -> Timeline:
+def plan_round(
+    config: Synchronous,
+    devices: Devices,
+    demand: Demand,
+    seed: int,
+    round: int,
+    now: float,
+    pick: Pick | None = None,
+) -> Timeline:
     """All that happens in a round: a pure function of its arguments.
 
     Args:
@@ -58,11 +69,14 @@ def plan_round(config: Synchronous, devices: Devices, demand: Demand, seed: int,
         seed: The experiment's seed.
         round: Round number, from 1.
         now: When the selection begins.
+        pick: Chooses among all that are there when the round begins; None: the first that are found take part.
 
     Raises:
         RoundFailed: In a year of virtual time not enough devices are there at once.
     """
     clients, begin = _select(config, devices, demand, seed, round, now)
+    if pick is not None:
+        clients = pick(demand.able[devices.availability.there(demand.able, begin)], _size(config, demand))
     size = len(clients)
     limit = begin + (math.inf if config.deadline_s is None else config.deadline_s)
     trips = send(devices, demand, clients, np.full(size, begin), limit, seed, np.full(size, round))
@@ -97,7 +111,7 @@ def _select(
 
     Who is there at once is taken in random order; then those that come, in the order of their coming.
     """
-    size = min(len(demand.able), math.ceil(config.over_selection * demand.wanted))
+    size = _size(config, demand)
     least = config.least(demand.wanted)
     waited = 0.0
     while waited <= LONGEST_WAIT_S:
@@ -118,6 +132,11 @@ def _select(
         f"{len(demand.able)} devices there at once; lower cohort.size or protocol.min_reports, raise "
         "protocol.selection_s, or change devices.availability"
     )
+
+
+def _size(config: Synchronous, demand: Demand) -> int:
+    """Devices that a round takes, where they are there."""
+    return min(len(demand.able), math.ceil(config.over_selection * demand.wanted))
 
 
 def _idle(devices: Devices, able: Ints, least: int, now: float, since: float, selection_s: float) -> float:

@@ -110,6 +110,16 @@ class Trips:
         return Trips(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
 
+def legs(devices: Devices, demand: Demand, clients: Ints) -> tuple[Times, Times, Times]:
+    """How many seconds each client takes to receive, to train and to send, shape (S,) each."""
+    profiles = devices.profiles
+    latency_s = profiles.latency_s[clients].astype(np.float64)
+    download_s = latency_s + demand.down / profiles.download[clients].astype(np.float64)
+    compute_s = demand.passes[clients] / profiles.examples_per_s[clients].astype(np.float64)
+    upload_s = latency_s + demand.up / profiles.upload[clients].astype(np.float64)
+    return download_s, compute_s, upload_s
+
+
 def send(devices: Devices, demand: Demand, clients: Ints, started: Times, limit: float, seed: int, draw: Ints) -> Trips:
     """Sends the model to devices: their trips.
 
@@ -122,16 +132,12 @@ def send(devices: Devices, demand: Demand, clients: Ints, started: Times, limit:
         seed: The experiment's seed.
         draw: A number for each that decides, with its client, whether its transfers fail, from 0, shape (S,).
     """
-    profiles = devices.profiles
-    latency_s = profiles.latency_s[clients].astype(np.float64)
-    download_s = latency_s + demand.down / profiles.download[clients].astype(np.float64)
-    compute_s = demand.passes[clients] / profiles.examples_per_s[clients].astype(np.float64)
-    upload_s = latency_s + demand.up / profiles.upload[clients].astype(np.float64)
+    download_s, compute_s, upload_s = legs(devices, demand, clients)
     received = started + download_s
     done = received + compute_s + upload_s
     leaves = devices.availability.leaves(clients, started, min(limit, float(done.max(initial=0.0))))
     gone, why = np.where(leaves < done, leaves, np.inf), np.full(len(clients), AWAY, np.int8)
-    loss = profiles.loss[clients]
+    loss = devices.profiles.loss[clients]
     if loss.any():
         keys = seeds.keys(seed, "transfers", 0, clients)
         fails_up, fails_down = (seeds.uniform_at(keys, 2 * draw + way) < loss for way in (1, 0))

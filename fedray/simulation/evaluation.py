@@ -8,6 +8,7 @@ from fedray.client.host import Chunk
 from fedray.data.base import FederatedData
 from fedray.errors import ClientError
 from fedray.messages import Array, Failure, Ints, Stats
+from fedray.models.task_base import mean
 from fedray.models.tasks import Task, merge
 from fedray.server.strategy import ServerState
 from fedray.simulation.backend import Answers, Backend
@@ -42,6 +43,23 @@ class Evaluations:
         if self.plan.evaluation.clients and self._is_due(state.round, self.plan.evaluation.clients_every):
             clients = self.backend.ask("evaluate_clients", state.parameters, self._groups(state.round))
         return Evaluating(self.plan, state.round, test, clients)
+
+    def losses(self, state: ServerState, clients: Ints, edge: int = 0) -> Array:
+        """The mean loss on each client's own examples, asked for now, float64, shape (C,): of the model it would get.
+
+        A client that cannot evaluate has NaN.
+
+        Raises:
+            ClientError: A client cannot, and `failures.client_error` is abort.
+        """
+        groups = [clients[i : i + _CLIENTS_AT_ONCE] for i in range(0, len(clients), _CLIENTS_AT_ONCE)]
+        model = state.below[0][edge].parameters if state.below else state.parameters
+        answers: list[Evaluated] = self.backend.ask("evaluate_clients", model, groups).wait()
+        failures = {client: failure for answer in answers for client, failure in answer.failures.items()}
+        if failures and self.plan.failures.client_error == "abort":
+            client, failure = min(failures.items(), key=lambda item: item[0])
+            raise ClientError(client, state.round + 1, failure.cause, failure.details)
+        return np.concatenate([_losses(answer, group) for answer, group in zip(answers, groups, strict=True)])
 
     def _is_due(self, round: int, every: int) -> bool:
         return round % every == 0 or round == self.plan.rounds
@@ -119,6 +137,15 @@ class Evaluating:
             folder.write_error(self._round, client, failure.details)
             if self._plan.failures.client_error == "abort":
                 raise ClientError(client, self._round, failure.cause, failure.details)
+
+
+def _losses(answer: Evaluated, clients: Ints) -> Array:
+    """The mean loss of each client, in the order in which they were asked."""
+    loss = np.full(len(clients), np.nan)
+    if answer.columns:
+        able = ~np.isin(clients, list(answer.failures))
+        loss[able] = mean(answer.columns["loss_sum"], answer.columns["examples"])
+    return loss
 
 
 def named(prefix: str, task: Task, stats: Stats) -> dict[str, float]:

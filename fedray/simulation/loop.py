@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -101,7 +102,9 @@ class Simulation:
             state, self.extra = saved.state, saved.extra
             self._now_s = tuple(self.extra.get("now_s", self._now_s))
         self.folder.truncate(state.round)
-        self._quarantined = quarantine.of_ledger(self.folder.clients.read())
+        ledger = self.folder.clients.read()
+        self._quarantined = quarantine.of_ledger(ledger)
+        self._rounds.remember(ledger)
         self._carried_out = {event["fault"] for event in self.folder.lines("faults") if event["kind"] in ROUND}
         return state
 
@@ -137,7 +140,7 @@ class Simulation:
         """One round: state in, state out."""
         plan, round = self.plan, state.round + 1
         with self._clock("sample"):  # 1. choose the cohort
-            chosen = self._choose(round)
+            chosen = self._choose(state)
             self._now_s = chosen.next_s
         with self._clock("schedule"):  # 2. cut it into blocks
             absent = quarantine.absent(self._quarantined, chosen.training)
@@ -159,6 +162,7 @@ class Simulation:
             if chosen.committed:
                 ledgers.judge(ledger, plan.failures, round)
             self._quarantined |= quarantine.of_round(result.dropped)
+            self._rounds.note(round, ledger.columns)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             before = state
             state = self._step(state, result)
@@ -179,12 +183,12 @@ class Simulation:
         )
         return state
 
-    def _choose(self, round: int) -> Chosen:
-        """The clients of a round; those of the next one are chosen while hosts train."""
+    def _choose(self, state: ServerState) -> Chosen:
+        """The clients of the next round, unless they were chosen already while hosts trained."""
         chosen, self._chosen = self._chosen, None
-        if chosen is not None and chosen[0] == round:
+        if chosen is not None and chosen[0] == state.round + 1:
             return chosen[1]
-        return self._rounds.choose(round, self._now_s)
+        return self._rounds.choose(state.round + 1, self._now_s, partial(self.evaluations.losses, state))
 
     def _digest(self, state: ServerState) -> Future[str]:
         """The digest; that of many parameters is made by a thread."""
@@ -239,10 +243,13 @@ class Simulation:
         return codec.apply(as_tensor(model)[None], keys)[0].numpy()
 
     def _beside(self, round: int) -> None:
-        """What is done while hosts train: the record of the round before, and the choice of the next cohort."""
+        """What is done while hosts train: the record of the round before, and the choice of the next cohort.
+
+        A selection that learns from this round has to wait for its end.
+        """
         self._settle_if_ready()
-        if round < self.plan.rounds:
-            self._chosen = (round + 1, self._choose(round + 1))
+        if round < self.plan.rounds and not self._rounds.learns:
+            self._chosen = (round + 1, self._rounds.choose(round + 1, self._now_s))
 
     def _carry_out(self, faults: Sequence[Fault]) -> None:
         """Has faults of the run carried out, each once: a round that is computed again does not have them again."""

@@ -3,10 +3,13 @@
 Shapes: N clients of the population, E edges, P parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from fedray import seeds
@@ -17,16 +20,28 @@ from fedray.population.devices import Devices
 from fedray.server.buffered import Buffered, Queue
 from fedray.server.hierarchy import Hierarchy, Tree, shares
 from fedray.server.links import travel
-from fedray.server.sampling import CohortConfig, choose
 from fedray.server.synchronous import plan_round
-from fedray.server.trips import Demand
+from fedray.server.trips import Demand, legs
 from fedray.simulation.chosen import Chosen, Wide, joined, sampled, timed
 from fedray.simulation.plan import Plan
+from fedray.simulation.selecting import Selecting
 
 _NUMBER = 4
 """Bytes of a parameter."""
 _COPIES = 3
 """Parameters, gradients and the update, which a device keeps while it trains; an optimizer's state comes on top."""
+
+
+class Losses(Protocol):
+    """Asks clients of an edge for the loss of the model that they would get."""
+
+    def __call__(self, clients: Ints, edge: int) -> Array:
+        """Mean losses on their own examples, shape (C,); NaN where one has none to tell."""
+        ...
+
+
+def _nobody_asked(clients: Ints, edge: int) -> Array:
+    return np.full(len(clients), np.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +50,16 @@ class _Edge:
 
     Attributes:
         clients: Client ids, sorted.
-        sizes: Training examples of each.
-        cohort: How many take part in a round, and how they are chosen.
+        wanted: Updates that a round wants.
         seed: What its random choices follow from.
+        selecting: Chooses among those that can take part, and learns from what becomes of them.
         demand: What is asked of devices, where they are simulated.
     """
 
     clients: Ints
-    sizes: Ints
-    cohort: CohortConfig
+    wanted: int
     seed: int
+    selecting: Selecting
     demand: Demand | None = None
 
 
@@ -62,40 +77,63 @@ class Rounds:
 
     def __init__(self, plan: Plan, sizes: Ints, num_parameters: int) -> None:
         self._plan, self._num_bytes = plan, num_parameters * _NUMBER
-        self.tree: Tree | None = None
-        self._devices: Devices | None = None
-        seed = plan.workload.seed
-        everybody = _Edge(clients=np.arange(len(sizes)), sizes=sizes, cohort=plan.cohort, seed=seed)
-        self._edges = [everybody]
         self._pause_s = 0.0 if isinstance(plan.protocol, Buffered) else plan.protocol.pause_s
-        if plan.hierarchy is not None:
-            self.tree = plan.hierarchy.build(plan.num_clients)
-            self._edges = _edges(everybody, plan.hierarchy, self.tree, plan.cohort_size)
-        if plan.devices is not None:
-            self._devices = plan.devices.build(plan.num_clients, seed)
-            demand = _demand(plan, self._devices, sizes, num_parameters)
-            self._edges = [_asked(plan, edge, demand) for edge in self._edges]
-            if isinstance(plan.protocol, Buffered):
-                self._queue = Queue(plan.protocol, self._devices, self._edges[0].demand or demand, seed)
+        self.tree = None if plan.hierarchy is None else plan.hierarchy.build(plan.num_clients)
+        self._devices = None if plan.devices is None else plan.devices.build(plan.num_clients, plan.workload.seed)
+        demand = None if self._devices is None else _demand(plan, self._devices, sizes, num_parameters)
+        self._edges = [self._edge(*edge, sizes, demand) for edge in _members(plan, self.tree)]
+        if self._devices is not None and demand is not None and isinstance(plan.protocol, Buffered):
+            self._queue = Queue(plan.protocol, self._devices, self._edges[0].demand or demand, plan.workload.seed)
+
+    def _edge(self, number: int, clients: Ints, wanted: int, sizes: Ints, demand: Demand | None) -> _Edge:
+        """An edge: it chooses from its own clients, and draws its own random numbers."""
+        seed, duration_s = self._plan.workload.seed, None
+        seed = seed if number == 0 else seeds.torch_seed(seed, "edge", 0, number)
+        if demand is not None and self._devices is not None:
+            demand = _asked(self._plan, demand, clients, wanted)
+            duration_s = np.sum(legs(self._devices, demand, clients), axis=0)
+        sampling = self._plan.cohort.sampling
+        selecting = Selecting(sampling, sizes[clients], wanted, seed, duration_s, clients)
+        return _Edge(clients=clients, wanted=wanted, seed=seed, selecting=selecting, demand=demand)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the clients of a round depend on the ledger of the round before."""
+        return self._edges[0].selecting.learns
+
+    def note(self, round: int, columns: Mapping[str, Array]) -> None:
+        """Learns from the ledger of a round."""
+        for edge in self._edges:
+            edge.selecting.note(round, columns)
+
+    def remember(self, ledger: pa.Table | None) -> None:
+        """Learns from the ledger of all rounds so far, and forgets what was known before."""
+        for edge in self._edges:
+            edge.selecting.remember(ledger)
 
     @property
     def begin_s(self) -> tuple[float, ...]:
         """When each edge begins to select the first round's clients, in virtual time, shape (E,)."""
         return (0.0,) * len(self._edges)
 
-    def choose(self, round: int, now_s: Sequence[float]) -> Chosen:
+    def choose(self, round: int, now_s: Sequence[float], losses: Losses = _nobody_asked) -> Chosen:
         """The clients of a round.
 
         Args:
             round: Round number, from 1.
             now_s: When each edge begins to select them, in virtual time, shape (E,).
+            losses: Asks clients of an edge for the loss of the model that they would get, where the selection wants to
+                know.
 
         Raises:
             RoundFailed: In a year of virtual time not enough devices are there.
         """
         if isinstance(self._plan.protocol, Buffered):
             return self._buffered(round, self._plan.protocol)
-        parts = [self._of_edge(edge, round, now) for edge, now in zip(self._edges, now_s, strict=True)]
+        parts = [
+            self._of_edge(edge, round, now, partial(losses, edge=number))
+            for number, (edge, now) in enumerate(zip(self._edges, now_s, strict=True))
+        ]
         chosen = parts[0]
         if self._plan.hierarchy is not None and self.tree is not None:
             chosen = self._reported(joined(parts), round, self._plan.hierarchy, self.tree)
@@ -105,10 +143,12 @@ class Rounds:
         times = self._queue.step(round)
         return timed(times, protocol.scale(round - 1 - times.version[times.counts]))
 
-    def _of_edge(self, edge: _Edge, round: int, now: float) -> Chosen:
+    def _of_edge(self, edge: _Edge, round: int, now: float, losses: Callable[[Ints], Array]) -> Chosen:
+        select = partial(edge.selecting.select, round=round, losses=losses)
         if self._devices is None or edge.demand is None or isinstance(self._plan.protocol, Buffered):
-            return sampled(edge.clients[choose(edge.cohort, edge.sizes, edge.seed, round)], round)
-        times = plan_round(self._plan.protocol, self._devices, edge.demand, edge.seed, round, now)
+            return sampled(select(edge.clients, edge.wanted), round)
+        pick = select if self.learns else None
+        times = plan_round(self._plan.protocol, self._devices, edge.demand, edge.seed, round, now, pick)
         return timed(times, np.ones(int(times.counts.sum())))
 
     def _reported(self, chosen: Chosen, round: int, hierarchy: Hierarchy, tree: Tree) -> Chosen:
@@ -120,42 +160,35 @@ class Rounds:
         return replace(chosen, next_s=tuple(way.next_s.tolist()), times=replace(chosen.times, end=way.end))
 
 
-def _edges(everybody: _Edge, hierarchy: Hierarchy, tree: Tree, wanted: int) -> list[_Edge]:
-    """The edges of a hierarchy: each chooses from its own clients, and draws its own random numbers."""
-    clients = list(tree.clients())
+def _members(plan: Plan, tree: Tree | None) -> list[tuple[int, Ints, int]]:
+    """The number of each edge, its clients and how many updates it wants of a round; one edge without a hierarchy."""
+    if tree is None or plan.hierarchy is None:
+        return [(0, np.arange(plan.num_clients), plan.cohort_size)]
+    clients, wanted = list(tree.clients()), plan.cohort_size
     if wanted < len(clients):
         raise ConfigError(
             f"a round has {wanted} clients, but hierarchy.levels has {len(clients)} servers, each of which wants one; "
             "set cohort.size higher"
         )
-    sizes = shares(wanted, np.array([len(mine) for mine in clients]))
-    return [
-        _Edge(
-            clients=mine,
-            sizes=everybody.sizes[mine],
-            cohort=everybody.cohort.model_copy(update={"size": size, "fraction": None}),
-            seed=everybody.seed if number == 0 else seeds.torch_seed(everybody.seed, "edge", 0, number),
-        )
-        for number, (mine, size) in enumerate(zip(clients, sizes.tolist(), strict=True))
-    ]
+    share = shares(wanted, np.array([len(mine) for mine in clients])).tolist()
+    return [(number, *edge) for number, edge in enumerate(zip(clients, share, strict=True))]
 
 
-def _asked(plan: Plan, edge: _Edge, demand: Demand) -> _Edge:
-    """An edge with what it asks of its devices.
+def _asked(plan: Plan, demand: Demand, clients: Ints, wanted: int) -> Demand:
+    """What an edge asks of its devices.
 
     Raises:
         ConfigError: It has not as many as a round needs.
     """
-    wanted = edge.cohort.resolve(len(edge.clients))
-    able = demand.able if len(edge.clients) == len(demand.passes) else np.intersect1d(demand.able, edge.clients)
+    able = demand.able if plan.hierarchy is None else np.intersect1d(demand.able, clients)
     least = plan.protocol.least(wanted)
     if len(able) < least:
-        where = "" if plan.hierarchy is None else f" at the {plan.hierarchy.levels[0].name} of client {edge.clients[0]}"
+        where = "" if plan.hierarchy is None else f" at the {plan.hierarchy.levels[0].name} of client {clients[0]}"
         raise ConfigError(
-            f"protocol {plan.protocol.name} needs {least} devices, but {len(able)} have memory enough{where}; "
-            f"lower cohort.size or protocol.{plan.protocol.lever}"
+            f"protocol {plan.protocol.name} needs {least} devices, but {len(able)} have memory enough{where}; lower "
+            f"cohort.size or protocol.{plan.protocol.lever}"
         )
-    return replace(edge, demand=replace(demand, wanted=wanted, able=able))
+    return replace(demand, wanted=wanted, able=able)
 
 
 def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> Demand:
@@ -166,7 +199,7 @@ def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> D
         down=plan.workload.compression.down_bytes(num_parameters),
         up=plan.workload.compression.up_bytes(num_parameters),
         able=devices.able(num_parameters * _NUMBER * (_COPIES + slots)),
-        weights=sizes.astype(np.float64) if plan.cohort.sampling == "weighted" else None,
+        weights=sizes.astype(np.float64) if plan.cohort.sampling.name == "weighted" else None,
     )
 
 

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedray.errors import ConfigError
-from fedray.server.sampling import CohortConfig, choose, permute
+from fedray.server.draws import permute
+from fedray.server.sampling import CohortConfig, choose
 
 KINDS = ("uniform", "without_replacement", "weighted")
 

@@ -15,7 +15,7 @@ from fedray.messages import Ints
 from fedray.population.availability import Availability, Bools, Times
 from fedray.population.devices import Devices, DevicesConfig
 from fedray.population.profiles import Profiles, gathered
-from fedray.server.synchronous import Synchronous, plan_round
+from fedray.server.synchronous import Pick, Synchronous, plan_round
 from fedray.server.trips import LATE, REPORTED, VANISHED, WHY, Demand, Timeline
 
 
@@ -57,6 +57,7 @@ def round_of(
     seed: int = 0,
     weights: Sequence[float] | None = None,
     protocol: dict[str, Any] | None = None,
+    pick: Pick | None = None,
     **columns: Any,
 ) -> Timeline:
     """A round of three devices: 1,000 bytes down and 500 up, 10 s each, and 10 s of training."""
@@ -70,7 +71,7 @@ def round_of(
         weights=None if weights is None else np.array(weights, float),
     )
     config = parse(Synchronous, {"over_selection": 3 / wanted, **(protocol or {})})
-    return plan_round(config, devices, demand, seed, 1, now)
+    return plan_round(config, devices, demand, seed, 1, now, pick)
 
 
 def test_the_first_two_of_three_count():
@@ -207,6 +208,28 @@ def test_weights_decide_who_is_asked():
 def test_uniform_selection_is_uniform():
     chosen = [round_of(wanted=1, protocol={"over_selection": 1}, seed=seed).clients[0] for seed in range(900)]
     assert (abs(np.bincount(chosen, minlength=3) - 300) < 60).all()
+
+
+def highest(clients: Ints, num: int) -> Ints:
+    """The highest ids."""
+    return clients[-num:]
+
+
+def test_a_selection_picks_among_those_that_are_there():
+    one = {"over_selection": 1}
+    assert round_of(wanted=1, protocol=one, pick=highest).clients.tolist() == [2]
+    assert round_of(ALWAYS, ALWAYS, (50, math.inf), wanted=1, protocol=one, pick=highest).clients.tolist() == [1]
+
+
+def test_a_selection_picks_among_all_that_come_at_the_same_moment():
+    later = (100, math.inf)
+    found = round_of((0, 50), later, later, wanted=1, now=60, protocol={"over_selection": 1}, pick=highest)
+    assert (found.begin, found.clients.tolist()) == (100, [2])
+
+
+def test_a_selection_takes_all_where_too_few_are_there():
+    found = round_of(ALWAYS, (100, math.inf), (700, math.inf), protocol={"selection_s": 600}, pick=highest)
+    assert (found.begin, found.clients.tolist()) == (600, [0, 1])
 
 
 AVAILABILITY = st.sampled_from(
