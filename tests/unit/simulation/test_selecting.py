@@ -28,7 +28,8 @@ DEVICES: dict[str, Any] = {
 }
 PROTOCOL = {"name": "synchronous", "deadline_s": 12, "min_reports": 0.5, "over_selection": 1.5, "pause_s": 100}
 VIRTUAL: dict[str, Any] = {"devices": DEVICES, "protocol": PROTOCOL}
-PLACES = pytest.mark.parametrize("more", [{}, VIRTUAL], ids=["plain", "virtual"])
+PLANTS: dict[str, Any] = {"hierarchy": {"levels": [{"name": "plant", "servers": 3, "rounds": 2}]}}
+PLACES = pytest.mark.parametrize("more", [{}, VIRTUAL, PLANTS], ids=["plain", "virtual", "plants"])
 ALL = pytest.mark.parametrize("sampling", LEARNING, ids=lambda s: f"{s['name']}-{s.get('loss', '')}")
 
 
@@ -42,7 +43,17 @@ def simulation(of: Run) -> Simulation:
     return Simulation(plan=of.plan, data=of.data, backend=backend, folder=of.folder, watch=of.watch)
 
 
-def assert_same_memory(mine: Selecting, other: Selecting) -> None:
+def selections(simulated: Simulation) -> list[Selecting]:
+    """That of each edge."""
+    return [edge.selecting for edge in simulated._rounds._edges]
+
+
+def assert_same_memory(simulated: Simulation, others: Simulation) -> None:
+    for mine, other in zip(selections(simulated), selections(others), strict=True):
+        assert_same(mine, other)
+
+
+def assert_same(mine: Selecting, other: Selecting) -> None:
     assert mine.memory.keys() == other.memory.keys()
     for name, values in mine.memory.items():
         assert values.dtype == other.memory[name].dtype
@@ -70,7 +81,7 @@ def test_memory_of_the_ledger_is_the_memory_that_was_carried_on(tmp_path: Path, 
     carried.run(carried.start())
     read = simulation(mine)
     assert read.start().round == 6
-    assert_same_memory(read._rounds.selecting, carried._rounds.selecting)
+    assert_same_memory(read, carried)
 
 
 @ALL
@@ -83,18 +94,18 @@ def test_rounds_that_are_dropped_are_forgotten(tmp_path: Path, sampling: Any):
     mine.go()
     mine.folder.truncate(3)
     long = simulation(run(tmp_path / "b", sampling))
-    long._rounds.selecting.remember(mine.folder.clients.read())
-    assert_same_memory(long._rounds.selecting, short._rounds.selecting)
-    long._rounds.selecting.remember(None)
+    long._rounds.remember(mine.folder.clients.read())
+    assert_same_memory(long, short)
+    long._rounds.remember(None)
     start = simulation(run(tmp_path / "c", sampling))
-    assert_same_memory(long._rounds.selecting, start._rounds.selecting)
+    assert_same_memory(long, start)
 
 
 def test_losses_in_memory_are_those_of_the_ledger(tmp_path: Path):
     mine = run(tmp_path, "oort")
     carried = simulation(mine)
     carried.run(carried.start())
-    rows, memory = mine.folder.clients.read().to_pandas(), carried._rounds.selecting.memory
+    rows, memory = mine.folder.clients.read().to_pandas(), selections(carried)[0].memory
     newest = rows.groupby("client")["loss"].last()
     assert memory["loss"][newest.index.to_numpy()].tolist() == newest.tolist()
     assert memory["times"].sum() == len(rows) == 24
@@ -146,6 +157,27 @@ def test_a_candidate_that_cannot_evaluate(tmp_path: Path):
 
 
 @ALL
+def test_each_plant_chooses_among_its_own_clients(tmp_path: Path, sampling: Any):
+    """Twelve clients, four at each of three plants, of which two, one and one take part in a round."""
+    mine = run(tmp_path, sampling, **PLANTS)
+    found = mine.go().clients
+    simulated = simulation(mine)
+    simulated.start()
+    shares = [selecting._wanted for selecting in selections(simulated)]
+    for edge, clients in enumerate(simulated._rounds.tree.clients()):
+        assert (found[found["client"].isin(clients)].groupby("round").size() == shares[edge]).all()
+        assert len(next(iter(selections(simulated)[edge].memory.values()))) == len(clients)
+
+
+def test_candidates_of_a_plant_evaluate_its_own_model(tmp_path: Path):
+    mine = run(tmp_path, {"name": "power_of_choice", "loss": "evaluated"}, **PLANTS).go(rounds=3)
+    simulated = simulation(mine)
+    state, clients = simulated.start(), np.arange(12)
+    by_edge = [simulated.evaluations.losses(state, clients, edge).tolist() for edge in range(3)]
+    assert len({tuple(losses) for losses in by_edge}) == 3  # a round after the second, in which they met
+
+
+@ALL
 def test_with_devices_only_those_that_are_there_are_chosen(tmp_path: Path, sampling: Any):
     mine = run(tmp_path, sampling, **VIRTUAL)
     mine.go()
@@ -167,7 +199,7 @@ def test_quarantined_clients_are_not_chosen_again(tmp_path: Path):
     assert (found.groupby("round").size() == 4).all()
     read = simulation(mine)
     read.start()
-    assert np.flatnonzero(read._rounds.selecting._is_out).tolist() == [0, 7]
+    assert np.flatnonzero(selections(read)[0]._is_out).tolist() == [0, 7]
 
 
 def test_the_next_cohort_is_chosen_beside_the_training_only_by_who_does_not_learn(tmp_path: Path):
