@@ -151,7 +151,7 @@ def test_wrong_settings(settings: dict[str, Any], sentence: str):
         ([{"memory_mb": 0.0001}], r"training takes 0\.0 MB, but no device has more"),
         (
             [{"memory_mb": 0.0001, "share": 6}, {"share": 1}],
-            r"synchronous needs 5 devices, but there are \d with memory",
+            r"synchronous needs 5 devices, but \d have memory enough",
         ),
     ],
 )
