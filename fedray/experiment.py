@@ -144,9 +144,13 @@ class Experiment(Config):
                 "cohort.sampling without_replacement has a fixed order, but devices are not always there; set "
                 "cohort.sampling to uniform or weighted"
             )
-        if self.protocol is not None and self.protocol.name == "fedbuff" and self.cohort.sampling.name != "uniform":
+        if self.protocol is None or self.protocol.name == "synchronous":
+            return self
+        if self.protocol.name == "fedasync" and self.cohort.size != 1:
+            raise ValueError("fedasync takes a step for each update; set cohort.size to 1")
+        if self.cohort.sampling.name != "uniform":
             raise ValueError(
-                f"cohort.sampling is {self.cohort.sampling.name}, but fedbuff asks devices in random order; set "
+                f"cohort.sampling is {self.cohort.sampling.name}, but {self.protocol.name} asks in random order; set "
                 "cohort.sampling to uniform"
             )
         return self
@@ -155,8 +159,10 @@ class Experiment(Config):
     def _rounds_of_hierarchy(self) -> "Experiment":
         if self.hierarchy is None:
             return self
-        if self.protocol is not None and self.protocol.name == "fedbuff":
-            raise ValueError("protocol fedbuff has one server, but hierarchy has several; remove one of the two")
+        if self.protocol is not None and self.protocol.name != "synchronous":
+            raise ValueError(
+                f"protocol {self.protocol.name} has one server, but hierarchy has several; remove one of the two"
+            )
         period = self.hierarchy.periods[-1]
         if self.rounds % period:
             raise ValueError(

@@ -18,11 +18,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from fedray.config import Config
 from fedray.errors import RoundFailed
 from fedray.messages import Array, Ints
 from fedray.population.availability import DAY, Times
 from fedray.population.devices import Devices
+from fedray.server.asynchronous import Asynchronous
 from fedray.server.draws import permute
 from fedray.server.trips import LATE, LONGEST_WAIT_S, REPORTED, STALE, VANISHED, Demand, Timeline, account, send
 
@@ -30,27 +30,12 @@ _ASKED = 20
 """Devices that are asked to take a place, one after another, before the server waits."""
 
 
-class Buffered(Config):
+class Buffered(Asynchronous):
     """The server takes a step whenever `cohort.size` updates are there, and waits for nobody."""
 
     name: Literal["fedbuff"] = "fedbuff"
-    concurrency: Annotated[int, Field(ge=1)]
-    """Devices under way at any time."""
-    max_staleness: Annotated[int, Field(ge=0)] = 10
-    """An update that is older, in steps of the server, does not count."""
     staleness_power: Annotated[float, Field(ge=0)] = 0.5
     """An update of staleness t counts 1 / (1 + t) to this power."""
-    retry_s: Annotated[float, Field(gt=0)] = 60.0
-    """How long the server waits for a device, where those that it asked are away."""
-
-    @property
-    def lever(self) -> str:
-        """The setting to lower where there are too few devices."""
-        return "concurrency"
-
-    def least(self, wanted: int) -> int:
-        """Devices without which nothing can be done: those under way, and those whose updates are in the buffer."""
-        return self.concurrency + wanted
 
     def scale(self, staleness: Ints) -> Array:
         """What updates are multiplied by, float64."""
@@ -72,7 +57,7 @@ class Queue:
         num_events: Devices that have ended, so far.
     """
 
-    def __init__(self, config: Buffered, devices: Devices, demand: Demand, seed: int) -> None:
+    def __init__(self, config: Asynchronous, devices: Devices, demand: Demand, seed: int) -> None:
         self._config, self._devices, self._demand, self._seed = config, devices, demand, seed
         self._rewind()
 

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fedray.config import Choices
 from fedray.server.buffered import Buffered
+from fedray.server.fedasync import FedAsync
 from fedray.server.synchronous import Synchronous
 
-Protocol = Synchronous | Buffered
-PROTOCOLS = Choices("protocol", {"synchronous": Synchronous, "fedbuff": Buffered})
+Protocol = Synchronous | Buffered | FedAsync
+PROTOCOLS = Choices("protocol", {"synchronous": Synchronous, "fedbuff": Buffered, "fedasync": FedAsync})
 AnyProtocol = Annotated[Protocol, PROTOCOLS]

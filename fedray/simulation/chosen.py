@@ -41,6 +41,7 @@ class Chosen:
         missed: The others, and why.
         later: Versions of the model before this round's end that clients of later rounds start from.
         times: What all do in virtual time, where devices are simulated.
+        mixing: The part of the client's model in the server's new one, where it is mixed in (FedAsync).
         next_s: When each edge begins to select the next round's clients, in virtual time, shape (E,).
         wide: What went through the links above the edges, where there is a hierarchy.
     """
@@ -53,6 +54,7 @@ class Chosen:
     missed: dict[int, Failure] = field(default_factory=dict[int, Failure])
     later: tuple[int, ...] = ()
     times: Timeline | None = None
+    mixing: float | None = None
     next_s: tuple[float, ...] = (0.0,)
     wide: Wide | None = None
 

@@ -22,6 +22,7 @@ from fedray.models.table import build
 from fedray.models.tensors import as_tensor
 from fedray.models.threads import threads
 from fedray.server.edges import begin_below, climb
+from fedray.server.fedasync import mixed
 from fedray.server.strategy import ServerState, advance, begin
 from fedray.simulation import ledger as ledgers
 from fedray.simulation import quarantine
@@ -165,7 +166,7 @@ class Simulation:
             self._rounds.note(round, ledger.columns)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             before = state
-            state = self._step(state, result)
+            state = self._step(state, result, chosen)
             past = {version: _version(before, version) for version in chosen.later}
             state = replace(state, past=past, kept={**state.kept, **result.kept} if result.kept else state.kept)
             fingerprint = self._digest(state)
@@ -311,7 +312,7 @@ class Simulation:
             self.extra = {**self.extra, "now_s": list(trained.chosen.next_s)}
         self._carry_out(trained.faults)
 
-    def _step(self, state: ServerState, result: CohortResult) -> ServerState:
+    def _step(self, state: ServerState, result: CohortResult, chosen: Chosen) -> ServerState:
         """The state after a round, whose sums may be none: then it was abandoned."""
         plan, num_trainable = self.plan, self.layout.num_trainable
         reports = {p.into: (plan.workload.ring.mean(p), p.weight) for p in result.partials if p.weight}
@@ -319,7 +320,10 @@ class Simulation:
             return climb(state, plan.hierarchy, self._rounds.tree, plan.strategy, reports, num_trainable)
         if not result.partials:
             return replace(state, round=state.round + 1)
-        return advance(plan.strategy, state, reports[0][0], num_trainable)
+        mean, _ = reports[0]
+        if chosen.mixing is not None:
+            mean = mixed(state.parameters, self._sent(state, *chosen.starts[0]), mean, chosen.mixing)
+        return advance(plan.strategy, state, mean, num_trainable)
 
     def _save_if_due(self) -> None:
         """Saves what is new; a storage that is slower than the time between two checkpoints is not waited for."""

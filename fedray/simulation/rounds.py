@@ -17,7 +17,9 @@ from fedray.client.training import TrainingConfig
 from fedray.errors import ConfigError
 from fedray.messages import Array, Ints
 from fedray.population.devices import Devices
+from fedray.server.asynchronous import Asynchronous
 from fedray.server.buffered import Buffered, Queue
+from fedray.server.fedasync import FedAsync
 from fedray.server.hierarchy import Hierarchy, Tree, shares
 from fedray.server.links import travel
 from fedray.server.synchronous import plan_round
@@ -77,12 +79,12 @@ class Rounds:
 
     def __init__(self, plan: Plan, sizes: Ints, num_parameters: int) -> None:
         self._plan, self._num_bytes = plan, num_parameters * _NUMBER
-        self._pause_s = 0.0 if isinstance(plan.protocol, Buffered) else plan.protocol.pause_s
+        self._pause_s = 0.0 if isinstance(plan.protocol, Asynchronous) else plan.protocol.pause_s
         self.tree = None if plan.hierarchy is None else plan.hierarchy.build(plan.num_clients)
         self._devices = None if plan.devices is None else plan.devices.build(plan.num_clients, plan.workload.seed)
         demand = None if self._devices is None else _demand(plan, self._devices, sizes, num_parameters)
         self._edges = [self._edge(*edge, sizes, demand) for edge in _members(plan, self.tree)]
-        if self._devices is not None and demand is not None and isinstance(plan.protocol, Buffered):
+        if self._devices is not None and demand is not None and isinstance(plan.protocol, Asynchronous):
             self._queue = Queue(plan.protocol, self._devices, self._edges[0].demand or demand, plan.workload.seed)
 
     def _edge(self, number: int, clients: Ints, wanted: int, sizes: Ints, demand: Demand | None) -> _Edge:
@@ -128,8 +130,8 @@ class Rounds:
         Raises:
             RoundFailed: In a year of virtual time not enough devices are there.
         """
-        if isinstance(self._plan.protocol, Buffered):
-            return self._buffered(round, self._plan.protocol)
+        if isinstance(self._plan.protocol, Asynchronous):
+            return self._asynchronous(round, self._plan.protocol)
         parts = [
             self._of_edge(edge, round, now, partial(losses, edge=number))
             for number, (edge, now) in enumerate(zip(self._edges, now_s, strict=True))
@@ -139,13 +141,16 @@ class Rounds:
             chosen = self._reported(joined(parts), round, self._plan.hierarchy, self.tree)
         return replace(chosen, next_s=tuple(end + self._pause_s for end in chosen.next_s))
 
-    def _buffered(self, round: int, protocol: Buffered) -> Chosen:
+    def _asynchronous(self, round: int, protocol: Buffered | FedAsync) -> Chosen:
         times = self._queue.step(round)
-        return timed(times, protocol.scale(round - 1 - times.version[times.counts]))
+        staleness = round - 1 - times.version[times.counts]
+        if isinstance(protocol, Buffered):
+            return timed(times, protocol.scale(staleness))
+        return replace(timed(times, np.ones(len(staleness))), mixing=protocol.part(int(staleness[0])))
 
     def _of_edge(self, edge: _Edge, round: int, now: float, losses: Callable[[Ints], Array]) -> Chosen:
         select = partial(edge.selecting.select, round=round, losses=losses)
-        if self._devices is None or edge.demand is None or isinstance(self._plan.protocol, Buffered):
+        if self._devices is None or edge.demand is None or isinstance(self._plan.protocol, Asynchronous):
             return sampled(select(edge.clients, edge.wanted), round)
         pick = select if self.learns else None
         times = plan_round(self._plan.protocol, self._devices, edge.demand, edge.seed, round, now, pick)

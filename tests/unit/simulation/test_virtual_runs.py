@@ -270,6 +270,35 @@ def test_without_staleness_asynchronous_steps_are_rounds(tmp_path: Path):
     assert (rows["version"] == rows["round"] - 1).all()
 
 
+def test_each_update_is_mixed_in(tmp_path: Path):
+    """FedAsync: the model of the client, which is older than the server's, times its part."""
+    protocol = {"name": "fedasync", "concurrency": 4, "mixing": 0.6, "max_staleness": 8}
+    settings = {"protocol": protocol, "cohort": {"size": 1}, "strategy": "fedavg", "checkpoint": {"every_s": 0}}
+    found = buffered(tmp_path / "done", **settings).go()
+    rows = found.clients[found.clients["fate"] == "ok"]
+    assert (rows.groupby("round").size() == 1).all()
+    staleness = rows["round"] - 1 - rows["version"]
+    assert staleness.max() > 0
+    plan = found.plan
+    module = build(plan.workload.model, plan.workload.spec, plan.workload.seed)
+    engine = SequentialEngine(module, plan.workload.task, plan.workload.training, plan.workload.seed)
+    holdout = Holdout(found.data, plan.workload.holdout, plan.workload.seed)
+    models = [engine.layout.flatten(build(plan.workload.model, plan.workload.spec, plan.workload.seed)).numpy()]
+    for round, client, version in zip(rows["round"], rows["client"], rows["version"], strict=True):
+        start = torch.from_numpy(models[version])
+        own = start + engine.train(start, [holdout.train(client)], round, np.array([client])).delta[0]
+        part = 0.6 / (1 + round - 1 - version) ** 0.5
+        models.append(((1 - part) * models[-1] + part * own.numpy()).astype(np.float32))
+    saved = open_checkpoints(plan.checkpoint, found.folder.path).latest()
+    assert saved is not None
+    assert np.allclose(saved.state.parameters, models[10], atol=1e-5)
+    assert not np.allclose(saved.state.parameters, models[9], atol=1e-5)
+    broken = buffered(tmp_path / "broken", **settings)
+    with pytest.raises(MemoryError):
+        broken.go(backend=crash_in(6, block=0))
+    assert broken.go().digests == found.digests
+
+
 class Same(Tiny):
     """Each client has six examples."""
 
