@@ -28,6 +28,8 @@ from fedray.server.trips import LATE, LONGEST_WAIT_S, REPORTED, STALE, VANISHED,
 
 _ASKED = 20
 """Devices that are asked to take a place, one after another, before the server waits."""
+_AHEAD = 4096
+"""Devices whose order is drawn at once."""
 
 
 class Buffered(Asynchronous):
@@ -68,7 +70,8 @@ class Queue:
         self._places = np.zeros(self._config.concurrency)
         """When each place that is not taken is to be given away."""
         self._is_busy = np.zeros(len(self._devices), bool)
-        self._asked, self._started, self.num_events = 0, 0, 0
+        self._next_asked, self._drawn = np.zeros(0, np.int64), 0
+        self._started, self.num_events = 0, 0
 
     def step(self, number: int) -> Timeline:
         """What leads to a step of the server, from 1.
@@ -145,12 +148,19 @@ class Queue:
 
     def _candidates(self, num: int) -> Ints:
         """The next devices to ask: all in a random order, then all in another one."""
+        while len(self._next_asked) < num:
+            self._look_ahead()
+        asked, self._next_asked = self._next_asked[:num], self._next_asked[num:]
+        return asked
+
+    def _look_ahead(self) -> None:
+        """Draws the order of some more devices: a few at a time would take many times as long."""
         able = self._demand.able
-        positions = np.arange(self._asked, self._asked + num)
-        self._asked += num
-        turn, place = np.divmod(positions, len(able))
-        orders = [permute(place[turn == t], len(able), self._seed, t) for t in np.unique(turn).tolist()]
-        return able[np.concatenate(orders)]
+        turn, place = divmod(self._drawn, len(able))
+        places = np.arange(place, min(place + _AHEAD, len(able)))
+        self._drawn += len(places)
+        drawn = able[permute(places, len(able), self._seed, turn)]
+        self._next_asked = np.concatenate([self._next_asked, drawn])
 
     def _send(self, clients: Ints, starts: Times) -> None:
         draw = np.arange(self._started, self._started + len(clients))
