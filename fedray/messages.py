@@ -127,6 +127,7 @@ class Block:
         start_from: Which of the parameter vectors that were given its clients start from.
         scale: What their updates are multiplied by.
         into: Which of the round's sums their updates are added to.
+        most_steps: Steps that each client takes at most, shape (C,); None: all of them.
     """
 
     round: int
@@ -138,6 +139,7 @@ class Block:
     start_from: int = 0
     scale: float = 1.0
     into: int = 0
+    most_steps: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

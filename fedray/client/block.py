@@ -60,6 +60,7 @@ class BlockTraining:
         lengths = [len(block.clients) for block in blocks]
         self._scales = np.repeat([block.scale for block in blocks], lengths)
         self._into = np.repeat([block.into for block in blocks], lengths)
+        self._most_steps = _most_steps(blocks)
         self._failures: dict[int, Failure] = {}
         self._faults = ClientFaults(blocks, workload.seed)
         self._sending = Sending(workload.compression, workload.seed, blocks[0].round, memory)
@@ -113,7 +114,8 @@ class BlockTraining:
             examples: Any = self._load(clients) if loaded is None else loaded()
             if self._faults:
                 self._faults.check(clients)
-            trained = self._engine.train(self._parameters, examples, self._blocks[0].round, clients)
+            most_steps = None if self._most_steps is None else self._most_steps[places]
+            trained = self._engine.train(self._parameters, examples, self._blocks[0].round, clients, most_steps)
         except Exception as error:
             if len(places) == 1:
                 self._failures[int(clients[0])] = failed(error)
@@ -184,3 +186,11 @@ class BlockTraining:
             f"a parameter changed by {largest:.3g}, but at most {limit:.3g} fits the sum; "
             "lower training.optimizer.lr, or lower ring.fraction_bits"
         )
+
+
+def _most_steps(blocks: Sequence[Block]) -> Ints | None:
+    """The steps that each client takes at most; None where nobody has a limit."""
+    if all(block.most_steps is None for block in blocks):
+        return None
+    endless = np.iinfo(np.int64).max
+    return np.concatenate([np.full(len(b.clients), endless) if b.most_steps is None else b.most_steps for b in blocks])

@@ -54,7 +54,14 @@ class SequentialEngine:
         for buffer, value in self._counters:
             buffer.copy_(value)
 
-    def train(self, parameters: Tensor, shards: Sequence[Shard], round: int, clients: Ints) -> Trained:
+    def train(
+        self,
+        parameters: Tensor,
+        shards: Sequence[Shard],
+        round: int,
+        clients: Ints,
+        most_steps: Ints | None = None,
+    ) -> Trained:
         """Local training of some clients: a pure function of its arguments and the seed.
 
         Args:
@@ -62,6 +69,7 @@ class SequentialEngine:
             shards: Each client's examples.
             round: Round number, from 1.
             clients: Client ids, shape (C,).
+            most_steps: Steps that each takes at most, shape (C,); None: all of them.
 
         Returns:
             What training gave. The change of a single client is where the engine trains: use it before the next call.
@@ -72,11 +80,14 @@ class SequentialEngine:
             delta_CP = torch.empty(len(shards), len(parameters), device=self.device)
         losses, steps = np.zeros(len(shards)), np.zeros(len(shards), np.int64)
         for row, (shard, client) in enumerate(zip(shards, clients.tolist(), strict=True)):
-            losses[row], steps[row] = self._train_one(parameters, shard, round, client)
+            most = None if most_steps is None else int(most_steps[row])
+            losses[row], steps[row] = self._train_one(parameters, shard, round, client, most)
             torch.sub(self.weights, parameters, out=delta_CP[row])
         return Trained(delta=delta_CP, loss=losses, steps=steps)
 
-    def _train_one(self, parameters: Tensor, shard: Shard, round: int, client: int) -> tuple[float, int]:
+    def _train_one(
+        self, parameters: Tensor, shard: Shard, round: int, client: int, most_steps: int | None
+    ) -> tuple[float, int]:
         """One client's local training; leaves its weights in the module. Gives the mean loss and the steps."""
         self.load(parameters)
         self.module.train()
@@ -85,7 +96,7 @@ class SequentialEngine:
         x, y = as_tensor(shard.x).to(self.device), self.task.targets(shard.y).to(self.device)
         optimizer, lr = self.training.optimizer, self.training.lr(round)
         states = [optimizer.start(parameter) for parameter in self._parameters]
-        order = batches(self.training, len(shard), self.seed, round, client)
+        order = batches(self.training, len(shard), self.seed, round, client)[:most_steps]
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         places = torch.from_numpy(np.concatenate(order)).to(self.device)
         for step, picked in enumerate(places.split([len(rows) for rows in order])):

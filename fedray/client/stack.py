@@ -148,6 +148,7 @@ def lay_out(
     round: int,
     batch_size: int,
     num_rows: int | None = None,
+    most_steps: Ints | None = None,
 ) -> Stack:
     """Stacks the batches that `training.batches` gives each client.
 
@@ -160,9 +161,12 @@ def lay_out(
         batch_size: B, the same for all stacks of an experiment: the bits of a sum may depend on its length.
         num_rows: R, at least C, the same in every step and for all stacks of an experiment; None: a row for each client
             that takes part in a step.
+        most_steps: Steps that each client takes at most, shape (C,); None: all of them.
     """
     unique, kind = np.unique(data.sizes, return_inverse=True)
     steps = np.array([training.num_steps(int(size)) for size in unique])[kind]
+    if most_steps is not None:
+        steps = np.minimum(steps, most_steps)
     order = np.argsort(steps, kind="stable")
     offsets = np.cumsum(data.sizes) - data.sizes
     rows = np.zeros((int(steps.max()), num_rows or len(clients), batch_size), np.int64)
@@ -172,8 +176,11 @@ def lay_out(
         places = np.flatnonzero(kind[order] == index)
         chosen, filled = _of_equal_size(training, size, seed, round, clients[order[places]], batch_size)
         at = slice(None) if len(places) == len(clients) else places  # a slice is not copied
-        own[: len(chosen), at] = chosen
-        filled_of[: len(chosen), at] = filled[:, None]
+        num = min(len(chosen), len(rows))
+        own[:num, at] = chosen[:num]
+        filled_of[:num, at] = filled[:num, None]
+    if most_steps is not None:
+        filled_of[np.arange(len(rows))[:, None] >= steps[order]] = 0
     own += offsets[order][None, :, None]
     found = np.take(data.rows, rows)
     return Stack(order=order, data=data, rows=found, counts=counts, steps=steps, is_fixed=num_rows is not None)

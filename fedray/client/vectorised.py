@@ -77,7 +77,14 @@ class VectorisedEngine:
         self._num_rows = num_rows or rows_of(module, device)
         self._at_once = self._num_rows or (None if is_dense else _MAPPED)
 
-    def train(self, parameters: Tensor, data: Sequence[Shard] | Joined, round: int, clients: Ints) -> Trained:
+    def train(
+        self,
+        parameters: Tensor,
+        data: Sequence[Shard] | Joined,
+        round: int,
+        clients: Ints,
+        most_steps: Ints | None = None,
+    ) -> Trained:
         """Local training of some clients: a pure function of its arguments and the seed.
 
         Args:
@@ -85,13 +92,20 @@ class VectorisedEngine:
             data: Each client's examples.
             round: Round number, from 1.
             clients: Client ids, shape (C,).
+            most_steps: Steps that each takes at most, shape (C,); None: all of them.
         """
         joined = data if isinstance(data, Joined) else Joined.of(data)
         at_once = self._at_once or len(clients)
         if len(clients) <= at_once:
-            return self._train(parameters, joined, round, clients)
+            return self._train(parameters, joined, round, clients, most_steps)
         parts = [
-            self._train(parameters, joined.part(at, at + at_once), round, clients[at : at + at_once])
+            self._train(
+                parameters,
+                joined.part(at, at + at_once),
+                round,
+                clients[at : at + at_once],
+                None if most_steps is None else most_steps[at : at + at_once],
+            )
             for at in range(0, len(clients), at_once)
         ]
         return Trained(
@@ -100,7 +114,7 @@ class VectorisedEngine:
             steps=np.concatenate([part.steps for part in parts]),
         )
 
-    def _train(self, parameters: Tensor, joined: Joined, round: int, clients: Ints) -> Trained:
+    def _train(self, parameters: Tensor, joined: Joined, round: int, clients: Ints, most_steps: Ints | None) -> Trained:
         stack = lay_out(
             self._training,
             joined,
@@ -109,6 +123,7 @@ class VectorisedEngine:
             round=round,
             batch_size=self._batch_size,
             num_rows=self._num_rows,
+            most_steps=most_steps,
         )
         start = parameters.to(self._device)
         weights = self._buffer(stack.num_rows)

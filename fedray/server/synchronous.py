@@ -9,10 +9,11 @@ Shapes: N clients of the population, S selected in a round. Times are virtual se
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedray.config import Config
 from fedray.errors import RoundFailed
@@ -20,8 +21,22 @@ from fedray.messages import Ints
 from fedray.population.availability import DAY
 from fedray.population.devices import Devices
 from fedray.server.draws import in_weighted_order, permute
-from fedray.server.trips import LATE, LONGEST_WAIT_S, OVER, REPORTED, VANISHED, Demand, Timeline, account, send
+from fedray.server.trips import (
+    ALL,
+    LATE,
+    LONGEST_WAIT_S,
+    OVER,
+    REPORTED,
+    VANISHED,
+    Demand,
+    Timeline,
+    Trips,
+    account,
+    send,
+)
 
+_MARGIN_S = 1e-6
+"""What a device that hurries leaves before the deadline, so that no rounding makes it late."""
 Pick = Callable[[Ints, int], Ints]
 """Chooses so many of some devices: sorted ids in, sorted ids out."""
 
@@ -38,8 +53,17 @@ class Synchronous(Config):
     """Seconds after its begin at which a round ends, even if updates are missing; null: when nobody is left to come."""
     min_reports: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Part of the wanted updates that a round needs; with fewer it is abandoned, and changes nothing."""
+    partial_work: bool = False
+    """A device that would be late for the deadline trains fewer steps, one at least, and sends what it has. Such an
+    update has its full weight, as in FedProx (Li et al. 2020, https://arxiv.org/abs/1812.06127)."""
     pause_s: Annotated[float, Field(ge=0)] = 0.0
     """From the end of a round to the selection of the next."""
+
+    @model_validator(mode="after")
+    def _deadline_of_partial_work(self) -> "Synchronous":
+        if self.partial_work and self.deadline_s is None:
+            raise ValueError("partial_work is for those that are late, but there is no deadline_s; set it")
+        return self
 
     @property
     def lever(self) -> str:
@@ -79,7 +103,11 @@ def plan_round(
         clients = pick(demand.able[devices.availability.there(demand.able, begin)], _size(config, demand))
     size = len(clients)
     limit = begin + (math.inf if config.deadline_s is None else config.deadline_s)
-    trips = send(devices, demand, clients, np.full(size, begin), limit, seed, np.full(size, round))
+    started, draw = np.full(size, begin), np.full(size, round)
+    trips, most_steps = send(devices, demand, clients, started, limit, seed, draw), None
+    if config.partial_work:
+        demand, most_steps = _shortened(devices, demand, trips, limit)
+        trips = send(devices, demand, clients, started, limit, seed, draw)
     done = trips.done
     comes = trips.comes & (done <= limit)
     order = np.flatnonzero(comes)[np.lexsort((clients[comes], done[comes]))]
@@ -101,7 +129,27 @@ def plan_round(
         why=np.where(fate == VANISHED, trips.why, OVER).astype(np.int8),
         version=np.full(size, round - 1),
         committed=len(counted) >= config.least(demand.wanted),
+        most_steps=most_steps,
     )
+
+
+def _shortened(devices: Devices, demand: Demand, trips: Trips, limit: float) -> tuple[Demand, Ints]:
+    """What is asked of devices, those that would be late training as many whole batches as they have time for.
+
+    Returns:
+        The demand, and the steps that each has time for: `ALL` where it is in time, or has not time for one.
+    """
+    most_steps = np.full(len(trips), ALL)
+    if demand.batch is None:
+        return demand, most_steps
+    clients, batch = trips.clients, demand.batch[trips.clients]
+    time_s = np.maximum(0.0, limit - _MARGIN_S - trips.upload_s - trips.received)
+    steps = np.floor(time_s * devices.profiles.examples_per_s[clients].astype(np.float64) / batch).astype(np.int64)
+    is_short = (trips.done > limit) & (steps >= 1)
+    most_steps[is_short] = steps[is_short]
+    passes = demand.passes.copy()
+    passes[clients[is_short]] = (steps * batch)[is_short]
+    return replace(demand, passes=passes), most_steps
 
 
 def _select(

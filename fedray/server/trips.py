@@ -24,6 +24,8 @@ WHY = {
     STALE: "its update was too old",
 }
 """Why an update does not count."""
+ALL = int(np.iinfo(np.int64).max)
+"""More steps than any training has."""
 LONGEST_WAIT_S = 366 * DAY
 """Who has waited so long for devices waits for ever."""
 _TINY = float(np.finfo(np.float64).tiny)
@@ -39,6 +41,7 @@ class Demand:
         down: Bytes that a device receives.
         up: Bytes that it sends.
         able: Devices that can take part at all: positions in the population, sorted.
+        batch: Examples of a training step of each client, shape (N,); None: nobody is asked for a part of its work.
         weights: What the chance to be selected is proportional to, shape (N,); None: all alike.
     """
 
@@ -47,6 +50,7 @@ class Demand:
     down: int
     up: int
     able: Ints
+    batch: Array | None = None
     weights: Array | None = None
 
 
@@ -174,6 +178,7 @@ class Timeline:
         joules: Energy.
         committed: Whether enough reported.
         counts: Whose updates count; nobody's in a round that was abandoned.
+        most_steps: Training steps that each has time for, where that is less than all; None: everybody has.
         versions: The versions that devices under way train on, after the step.
     """
 
@@ -191,6 +196,7 @@ class Timeline:
     joules: Times
     committed: bool
     counts: Bools
+    most_steps: Ints | None = None
     versions: tuple[int, ...] = ()
 
     @property
@@ -202,19 +208,22 @@ class Timeline:
         """One timeline of several whose devices are others: from the first begin to the last end."""
         if not others:
             return self
-        all, trips = (self, *others), self.trips
+        parts, trips = (self, *others), self.trips
         for other in others:
             trips = trips.join(other.trips)
         order = np.argsort(trips.clients)
         arrays = ("fate", "why", "until", "version", "down", "up", "lost", "joules", "counts")
+        steps = [np.full(len(each.clients), ALL) if each.most_steps is None else each.most_steps for each in parts]
+        is_whole = all(each.most_steps is None for each in parts)
         return Timeline(
             trips=trips.take(order),
-            selecting=min(each.selecting for each in all),
-            begin=min(each.begin for each in all),
-            end=max(each.end for each in all),
-            committed=any(each.committed for each in all),
-            versions=tuple(sorted({version for each in all for version in each.versions})),
-            **{name: np.concatenate([getattr(each, name) for each in all])[order] for name in arrays},
+            selecting=min(each.selecting for each in parts),
+            begin=min(each.begin for each in parts),
+            end=max(each.end for each in parts),
+            committed=any(each.committed for each in parts),
+            most_steps=None if is_whole else np.concatenate(steps)[order],
+            versions=tuple(sorted({version for each in parts for version in each.versions})),
+            **{name: np.concatenate([getattr(each, name) for each in parts])[order] for name in arrays},
         )
 
 
@@ -231,6 +240,7 @@ def account(
     version: Ints,
     committed: bool = True,
     versions: tuple[int, ...] = (),
+    most_steps: Ints | None = None,
 ) -> Timeline:
     """The timeline of a step, with bytes and energy: of each device, up to its last moment.
 
@@ -261,6 +271,7 @@ def account(
         joules=joules + (down + up) * profiles.joules_per_byte[clients],
         committed=committed,
         counts=(fate == REPORTED) & committed,
+        most_steps=most_steps,
         versions=versions,
     )
 

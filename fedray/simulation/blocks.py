@@ -33,19 +33,22 @@ class Group:
         start_from: Which of the round's parameter vectors.
         scale: What their updates are multiplied by.
         into: Which of the round's sums their updates are added to.
+        most_steps: Steps that each takes at most; None: all of them.
     """
 
     clients: Ints
     start_from: int = 0
     scale: float = 1.0
     into: int = 0
+    most_steps: Ints | None = None
 
 
 def form_groups(groups: Sequence[Group], sizes: Ints, block_size: int, round: int) -> tuple[Block, ...]:
     """The blocks of a round of several groups, as `form`: no block has clients of two of them."""
     blocks, offset = list[Block](), 0
     for group in groups:
-        ordered = group.clients[np.lexsort((group.clients, sizes[group.clients]))]
+        order = np.lexsort((group.clients, sizes[group.clients]))
+        ordered, most_steps = group.clients[order], None if group.most_steps is None else group.most_steps[order]
         for start in range(0, len(ordered), block_size):
             clients = ordered[start : start + block_size]
             block = Block(
@@ -57,6 +60,7 @@ def form_groups(groups: Sequence[Group], sizes: Ints, block_size: int, round: in
                 start_from=group.start_from,
                 scale=group.scale,
                 into=group.into,
+                most_steps=None if most_steps is None else most_steps[start : start + block_size],
             )
             blocks.append(block)
         offset += len(ordered)
@@ -84,6 +88,7 @@ def part(block: Block, clients: Sequence[int], num_blocks: int) -> Block:
         index=num_blocks + start,
         start=start,
         clients=kept,
+        most_steps=None if block.most_steps is None else block.most_steps[place : place + len(kept)],
         work=block.work * len(kept) / len(block.clients),
         faults=tuple(fault for fault in block.faults if fault.client in kept),
     )

@@ -37,6 +37,7 @@ class Chosen:
         training: Those whose updates count, sorted, shape (T,).
         version: After which round each of `training` was sent the model, shape (T,).
         scale: What the update of each is multiplied by, shape (T,).
+        most_steps: Steps that each takes at most, shape (T,); None: all of them.
         edge: The edge of each, from whose model it starts; zeros without a hierarchy, shape (T,).
         missed: The others, and why.
         later: Versions of the model before this round's end that clients of later rounds start from.
@@ -51,6 +52,7 @@ class Chosen:
     version: Ints
     scale: Array
     edge: Ints
+    most_steps: Ints | None = None
     missed: dict[int, Failure] = field(default_factory=dict[int, Failure])
     later: tuple[int, ...] = ()
     times: Timeline | None = None
@@ -86,6 +88,7 @@ class Chosen:
                 start_from=place,
                 scale=float(self.scale[mine][0]),
                 into=int(self.edge[mine][0]),
+                most_steps=None if self.most_steps is None else self.most_steps[mine],
             )
             for place, key in enumerate(np.unique(keys).tolist())
             if (mine := (keys == key) & present).any()
@@ -113,6 +116,7 @@ def timed(times: Timeline, scale: Array) -> Chosen:
         version=times.version[times.counts],
         scale=scale,
         edge=np.zeros_like(training),
+        most_steps=None if times.most_steps is None else times.most_steps[times.counts],
         missed=_missed(times),
         later=times.versions,
         times=times,
@@ -126,6 +130,7 @@ def joined(parts: Sequence[Chosen]) -> Chosen:
     edge = np.repeat(np.arange(len(parts)), [len(part.training) for part in parts])
     order = np.argsort(training)
     times = [part.times for part in parts if part.times is not None]
+    together = times[0].join(*times[1:]) if times else None
     return replace(
         parts[0],
         cohort=np.sort(np.concatenate([part.cohort for part in parts])),
@@ -134,7 +139,8 @@ def joined(parts: Sequence[Chosen]) -> Chosen:
         scale=np.concatenate([part.scale for part in parts])[order],
         edge=edge[order],
         missed={client: failure for part in parts for client, failure in part.missed.items()},
-        times=times[0].join(*times[1:]) if times else None,
+        most_steps=None if together is None or together.most_steps is None else together.most_steps[together.counts],
+        times=together,
         next_s=tuple(time for part in parts for time in part.next_s),
     )
 

@@ -204,11 +204,17 @@ def _demand(plan: Plan, devices: Devices, sizes: Ints, num_parameters: int) -> D
         down=plan.workload.compression.down_bytes(num_parameters),
         up=plan.workload.compression.up_bytes(num_parameters),
         able=devices.able(num_parameters * _NUMBER * (_COPIES + slots)),
+        batch=_of_sizes(plan.workload.training.effective_batch, sizes),
         weights=sizes.astype(np.float64) if plan.cohort.sampling.name == "weighted" else None,
     )
 
 
 def passes(training: TrainingConfig, sizes: Ints) -> Array:
     """Examples that each client trains on in a round, each counted as often as it is seen, float64, shape (N,)."""
+    return _of_sizes(training.passes, sizes)
+
+
+def _of_sizes(figure: Callable[[int], float], sizes: Ints) -> Array:
+    """A figure of each client that follows from its number of examples, float64, shape (N,)."""
     unique, kind = np.unique(sizes, return_inverse=True)
-    return np.array([float(training.passes(int(size))) for size in unique])[kind]
+    return np.array([float(figure(int(size))) for size in unique])[kind]

@@ -89,6 +89,26 @@ def alone_as_together(model: ModelConfig, spec: DataSpec, training: TrainingConf
         assert part.loss.tolist() == together.loss[group].tolist()
 
 
+@pytest.mark.parametrize("extra", [{}, {"epochs": 3}, {"steps": 7}, {"momentum": 0.9}], ids=str)
+@pytest.mark.parametrize("place", [0, 1], ids=["sequential", "vectorised"])
+def test_client_that_takes_fewer_steps_trains_as_if_no_more_were_wanted(place: int, extra: dict):
+    settings = {"batch_size": 8, **{name: value for name, value in extra.items() if name != "momentum"}}
+    training = TrainingConfig(optimizer=Sgd(lr=0.05, momentum=extra.get("momentum", 0)), **settings)
+    most_steps = np.array([2, 1000, 1, 2, 5, 1])
+    engine = engines(Mlp(hidden=(8, 5), dropout=0.3), CLASSES, training)[place]
+    data, parameters = shards(CLASSES), engines(Mlp(hidden=(8, 5), dropout=0.3), CLASSES, training)[0].weights.clone()
+    found = engine.train(parameters, data, 2, CLIENTS, most_steps)
+    whole = engine.train(parameters, data, 2, CLIENTS)
+    assert found.steps.tolist() == np.minimum(whole.steps, most_steps).tolist()
+    found_delta, found_loss = found.delta.clone(), found.loss.copy()
+    for row, steps in enumerate(found.steps.tolist()):
+        fewer = training.model_copy(update={"epochs": 1, "steps": steps})
+        alone = engines(Mlp(hidden=(8, 5), dropout=0.3), CLASSES, fewer)[place]
+        expected = alone.train(parameters, [data[row]], 2, CLIENTS[row : row + 1])
+        assert torch.equal(found_delta[row], expected.delta[0])
+        assert found_loss[row] == expected.loss[0]
+
+
 MODELS = [
     (Softmax(), CLASSES),
     (Mlp(hidden=(8, 5), dropout=0.3), CLASSES),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedray.config import parse
-from fedray.errors import RoundFailed
+from fedray.errors import ConfigError, RoundFailed
 from fedray.messages import Ints
 from fedray.population.availability import Availability, Bools, Times
 from fedray.population.devices import Devices, DevicesConfig
 from fedray.population.profiles import Profiles, gathered
 from fedray.server.synchronous import Pick, Synchronous, plan_round
-from fedray.server.trips import LATE, REPORTED, VANISHED, WHY, Demand, Timeline
+from fedray.server.trips import ALL, LATE, REPORTED, VANISHED, WHY, Demand, Timeline
 
 
 class Listed(Availability):
@@ -58,6 +59,7 @@ def round_of(
     weights: Sequence[float] | None = None,
     protocol: dict[str, Any] | None = None,
     pick: Pick | None = None,
+    batch: Sequence[float] | None = None,
     **columns: Any,
 ) -> Timeline:
     """A round of three devices: 1,000 bytes down and 500 up, 10 s each, and 10 s of training."""
@@ -68,6 +70,7 @@ def round_of(
         down=1000,
         up=500,
         able=np.arange(3),
+        batch=None if batch is None else np.array(batch, float),
         weights=None if weights is None else np.array(weights, float),
     )
     config = parse(Synchronous, {"over_selection": 3 / wanted, **(protocol or {})})
@@ -107,6 +110,31 @@ def test_deadline_with_one_missing():
     assert (found.end, found.committed) == (60, True)
     assert found.until.tolist() == [30, 60, 60]
     assert found.joules.tolist() == [100 + 187.5, 500 + 125, 500 + 125]  # told at 60 s, after 50 s of training
+
+
+def test_late_devices_send_what_they_have_time_for():
+    """A deadline of 60 s leaves 40 s for training: 400 examples, so 13 batches of 30, and none of 500."""
+    protocol = {"deadline_s": 60, "min_reports": 0.5, "partial_work": True, "over_selection": 1}
+    found = round_of(passes=(100, 900, 900), batch=(30, 30, 500), wanted=3, protocol=protocol)
+    assert found.fate.tolist() == [REPORTED, REPORTED, LATE]
+    assert found.most_steps is not None
+    assert found.most_steps.tolist() == [ALL, 13, ALL]
+    assert found.trips.compute_s.tolist() == [10, 39, 90]
+    assert found.until.tolist() == [30, 59, 60]
+    assert (found.end, found.committed) == (60, True)
+    assert found.joules.tolist() == [100 + 187.5, 390 + 187.5, 500 + 125]
+
+
+def test_late_device_that_leaves_is_lost_with_its_partial_work():
+    protocol = {"deadline_s": 60, "min_reports": 0.5, "partial_work": True, "over_selection": 1}
+    there = (ALWAYS, (0.0, 58.0), (0.0, 59.0))
+    found = round_of(*there, passes=(100, 900, 900), batch=(30, 30, 30), wanted=3, protocol=protocol)
+    assert found.fate.tolist() == [REPORTED, VANISHED, REPORTED]  # at 59 s both would have sent their 13 batches
+
+
+def test_partial_work_without_a_deadline_is_refused():
+    with pytest.raises(ConfigError, match="there is no deadline_s; set it"):
+        parse(Synchronous, {"partial_work": True})
 
 
 def test_exactly_at_the_deadline_is_in_time():
@@ -277,6 +305,8 @@ def test_what_holds_in_every_round(
     demand = Demand(
         wanted=wanted, passes=np.linspace(10, 400, 40), down=2_000_000, up=1_000_000, able=np.arange(40), weights=None
     )
+    if config.deadline_s is not None and seed % 2:
+        config, demand = config.model_copy(update={"partial_work": True}), replace(demand, batch=np.full(40, 7.0))
     found = plan_round(config, devices, demand, seed, 1, now)
     again = plan_round(config, parse(DevicesConfig, everything).build(40, seed), demand, seed, 1, now)
     assert np.array_equal(found.until, again.until)
@@ -294,6 +324,10 @@ def test_what_holds_in_every_round(
     assert np.array_equal(found.until[reported], done[reported])
     assert (done[found.fate == LATE] >= found.end).all() or reported.sum() == wanted
     assert found.committed == (reported.sum() >= config.least(wanted))
+    if found.most_steps is not None:
+        hurries = (found.most_steps != ALL) & (found.fate == LATE)
+        assert (done[hurries] <= found.begin + config.deadline_s).all()  # it is late because others were enough
+        assert ((done[hurries] >= found.end) | (reported.sum() == wanted)).all()
 
     whole = np.where(reported, demand.down + demand.up, 0)
     received = found.down + found.up - found.lost  # bytes sent are bytes received and bytes lost

@@ -99,6 +99,25 @@ def test_a_run_that_broke_off_goes_on_in_virtual_time(done: Run, tmp_path: Path)
     pd.testing.assert_frame_equal(broken.clients, done.clients)
 
 
+def test_late_clients_train_the_steps_they_have_time_for(tmp_path: Path):
+    protocol = {"name": "synchronous", "deadline_s": 2.5, "min_reports": 0.2, "over_selection": 1}
+    before = run(tmp_path / "before", protocol=protocol).go().clients
+    settings = {"protocol": {**protocol, "partial_work": True}, "checkpoint": {"every_s": 0}}
+    found = run(tmp_path / "found", **settings).go()
+    rows = found.clients
+    assert (rows["fate"] == "late").sum() < (before["fate"] == "late").sum()
+    ok = rows[rows["fate"] == "ok"]
+    whole = -(-ok["examples"] // found.plan.workload.training.batch_size)
+    assert (ok["steps"] <= whole).all()
+    assert (ok["steps"] < whole).any()
+    assert (ok["until_s"] <= ok["started_s"] + 2.5).all()
+    broken = run(tmp_path / "broken", **settings)
+    with pytest.raises(MemoryError):
+        broken.go(backend=crash_in(5, block=0))
+    assert broken.go().digests == found.digests
+    pd.testing.assert_frame_equal(broken.clients, rows)
+
+
 def test_a_round_that_is_abandoned_changes_nothing(tmp_path: Path):
     slow = {"profile": {"name": "alike", "examples_per_s": 0.1}}
     found = run(tmp_path, devices=slow, rounds=3).go()
