@@ -35,10 +35,16 @@ def sentences(found: Explanation) -> list[str]:
     if found.is_calm:
         failed = f", but the run failed: {found.error.rstrip('.')}" if found.state == "failed" else ""
         rounds, each = count(len(found.rounds), "round"), _each(found.fates.cohorts)
-        return [f"No fault was planned and none happened in {rounds}, and {each} has its fate, ok{failed}."]
+        return [f"No fault was planned and none happened in {rounds}, and {each} has its fate{_fates(found)}{failed}."]
     texts = [_planned(found), _happened(found), _cost(found), _clients(found), _result(found)]
     texts += [] if found.state == "finished" else [_run(found)]
     return [f"{text[0].upper()}{text[1:]}." for text in texts]
+
+
+def _fates(found: Explanation) -> str:
+    """The fates of a run without faults: what devices did is none."""
+    counts = {fate: num for fate, num in found.fates.fates.items() if num}
+    return ", ok" if set(counts) <= {"ok"} else ": " + ", ".join(f"{num:,} {fate}" for fate, num in counts.items())
 
 
 def _planned(found: Explanation) -> str:

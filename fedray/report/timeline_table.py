@@ -4,6 +4,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from fedray.report.amount import energy
 from fedray.report.duration import span
 from fedray.report.timeline import RoundTime, Timeline
 from fedray.simulation.policy import MISSED
@@ -62,7 +63,8 @@ def sentences(found: Timeline) -> list[str]:
     lines = [
         f"selected     {selected:,} times a device, {counted:,} updates counted ({missed})",
         f"network      {moved['down']:,.1f} MB down, {moved['up']:,.1f} MB up, {moved['lost']:,.1f} MB of them lost",
-        f"devices      {span(sum(each.device_s for each in rounds))} of their time, {joules / 3.6e6:,.3f} kWh",
+        f"devices      {span(sum(each.device_s for each in rounds))} of their time"
+        + (f", {energy(joules)}" if joules else ""),
         f"took part    {sum(found.taken_part.values()):,} of {found.population:,} clients; Jain's index "
         f"{found.fairness:.2f} (1: all alike)",
     ]

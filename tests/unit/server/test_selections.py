@@ -111,7 +111,7 @@ def test_overrides_reach_the_settings_of_a_selection():
         ({"cohort": {"sampling": {"name": "power_of_choice", "d": 2}}}, "unknown key 'd'"),
         (
             {"cohort": {"sampling": "oort"}, "devices": {}, "protocol": {"name": "fedbuff", "concurrency": 5}},
-            "cohort.sampling is oort, but fedbuff asks devices in random order; set cohort.sampling to uniform",
+            "cohort.sampling is oort, but fedbuff asks in random order; set cohort.sampling to uniform",
         ),
     ],
 )

@@ -18,6 +18,8 @@ from fedray.data.holdout import Holdout
 from fedray.errors import ConfigError, RunFolderError
 from fedray.experiment import Experiment, build_plan
 from fedray.models.table import build
+from fedray.report.explain import explain
+from fedray.report.explain_words import sentences
 from fedray.report.timeline import timeline
 from fedray.report.timeline_figure import plot
 from fedray.report.timeline_table import show
@@ -97,6 +99,14 @@ def test_a_run_that_broke_off_goes_on_in_virtual_time(done: Run, tmp_path: Path)
     assert broken.digests == done.digests
     assert [r["virtual"] for r in broken.rounds] == [r["virtual"] for r in done.rounds]
     pd.testing.assert_frame_equal(broken.clients, done.clients)
+
+
+def test_explain_tells_what_became_of_all(done: Run):
+    fates = done.clients["fate"].value_counts()
+    done.folder.write_config({})
+    (sentence,) = sentences(explain(done.folder.path))
+    assert f"{fates['ok']:,} ok" in sentence
+    assert f"{fates['late']:,} late" in sentence
 
 
 def test_late_clients_train_the_steps_they_have_time_for(tmp_path: Path):
