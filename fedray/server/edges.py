@@ -10,7 +10,7 @@ import numpy as np
 
 from fedray.messages import Array
 from fedray.models.tensors import as_tensor
-from fedray.server.hierarchy import Hierarchy, Tree, mean_of
+from fedray.server.hierarchy import Hierarchy, Tree
 from fedray.server.strategy import EdgeState, ServerState, Strategy, advance
 
 Report = tuple[Array, int]
@@ -80,7 +80,7 @@ def _report(above: EdgeState, children: list[EdgeState]) -> Report | None:
         return None
     base, weights = as_tensor(above.parameters).double(), [child.weight for child in told]
     changes = [as_tensor(child.parameters).double().sub_(base).numpy() for child in told]
-    return mean_of(changes, weights), sum(weights)
+    return _mean(changes, weights), sum(weights)
 
 
 def _hand_down(below: list[list[EdgeState]], top: list[EdgeState], tree: Tree, due: int) -> None:
@@ -89,3 +89,11 @@ def _hand_down(below: list[list[EdgeState]], top: list[EdgeState], tree: Tree, d
         above = top if level == due - 1 else below[level + 1]
         for child, server in enumerate(tree.above[level].tolist()):
             below[level][child] = replace(below[level][child], parameters=above[server].parameters, weight=0)
+
+
+def _mean(reports: list[Array], weights: list[int]) -> Array:
+    """The weighted mean of reports, float64, summed in their order."""
+    total = np.zeros_like(reports[0])
+    for report, weight in zip(reports, weights, strict=True):
+        total += weight * report
+    return total / sum(weights)

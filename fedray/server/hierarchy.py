@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from fedray.config import Config
 from fedray.errors import ConfigError
-from fedray.messages import Array, Ints
+from fedray.messages import Ints
 from fedray.population.calendars import group_of
 from fedray.population.files import read_columns
 from fedray.population.profiles import MBIT
@@ -170,11 +170,3 @@ def _parents(below: str, above: str, child: Ints, parent: Ints, path: str) -> In
             f"{path} has {below} {pairs[0, twice[0]]} below two servers of {above}; change hierarchy.table"
         )
     return pairs[1]
-
-
-def mean_of(reports: list[Array], weights: list[int]) -> Array:
-    """The weighted mean of reports, float64, summed in their order."""
-    total = np.zeros_like(reports[0])
-    for report, weight in zip(reports, weights, strict=True):
-        total += weight * report
-    return total / sum(weights)

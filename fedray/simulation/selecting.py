@@ -41,6 +41,7 @@ class Selecting:
     ) -> None:
         self._selection, self._sizes, self._wanted, self._seed = selection, sizes, wanted, seed
         self._duration_s, self._clients = duration_s, np.arange(len(sizes)) if clients is None else clients
+        self._are_all = np.array_equal(self._clients, np.arange(len(sizes)))
         self._forget()
 
     def _forget(self) -> None:
@@ -61,13 +62,15 @@ class Selecting:
             round: Round number, from 1.
             losses: Asks clients for the loss of the round's model.
         """
-        places = np.searchsorted(self._clients, clients)
-        places = places[~self._is_out[places]]
+        places = clients if self._are_all else np.searchsorted(self._clients, clients)
+        if self._is_out.any():
+            places = places[~self._is_out[places]]
         if not len(places):
             return places
+        is_whole = len(places) == len(self._sizes)
         candidates = Candidates(
             clients=places,
-            sizes=self._sizes[places],
+            sizes=self._sizes if is_whole else self._sizes[places],
             wanted=min(num, len(places)),
             seed=self._seed,
             round=round,
