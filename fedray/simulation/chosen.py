@@ -43,6 +43,7 @@ class Chosen:
         later: Versions of the model before this round's end that clients of later rounds start from.
         times: What all do in virtual time, where devices are simulated.
         mixing: The part of the client's model in the server's new one, where it is mixed in (FedAsync).
+        tier: The tier whose round it is, where there are tiers (FedAT).
         next_s: When each edge begins to select the next round's clients, in virtual time, shape (E,).
         wide: What went through the links above the edges, where there is a hierarchy.
     """
@@ -57,6 +58,7 @@ class Chosen:
     later: tuple[int, ...] = ()
     times: Timeline | None = None
     mixing: float | None = None
+    tier: int | None = None
     next_s: tuple[float, ...] = (0.0,)
     wide: Wide | None = None
 

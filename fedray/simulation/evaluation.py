@@ -53,7 +53,7 @@ class Evaluations:
             ClientError: A client cannot, and `failures.client_error` is abort.
         """
         groups = [clients[i : i + _CLIENTS_AT_ONCE] for i in range(0, len(clients), _CLIENTS_AT_ONCE)]
-        model = state.below[0][edge].parameters if state.below else state.parameters
+        model = state.below[0][edge].parameters if self.plan.hierarchy is not None else state.parameters
         answers: list[Evaluated] = self.backend.ask("evaluate_clients", model, groups).wait()
         failures = {client: failure for answer in answers for client, failure in answer.failures.items()}
         if failures and self.plan.failures.client_error == "abort":

@@ -24,6 +24,7 @@ from fedray.models.threads import threads
 from fedray.server.edges import begin_below, climb
 from fedray.server.fedasync import mixed
 from fedray.server.strategy import ServerState, advance, begin
+from fedray.server.tiers import FedAT, begin_tiers, step_of_tier
 from fedray.simulation import ledger as ledgers
 from fedray.simulation import quarantine
 from fedray.simulation.backend import Backend, CohortResult, untrained
@@ -112,6 +113,8 @@ class Simulation:
     def _initial(self) -> ServerState:
         plan, num_trainable = self.plan, self.layout.num_trainable
         state = begin(plan.strategy, self.layout.flatten(self.module).numpy(), num_trainable)
+        if isinstance(plan.protocol, FedAT) and plan.devices is not None:
+            return begin_tiers(state, plan.protocol.tiers)
         return state if plan.hierarchy is None else begin_below(state, plan.hierarchy, num_trainable)
 
     def run(self, state: ServerState) -> ServerState:
@@ -236,7 +239,8 @@ class Simulation:
 
     def _sent(self, state: ServerState, edge: int, version: int) -> Floats:
         """What some clients start from: the model of their edge, or one of the server's, as it arrives there."""
-        model = state.below[0][edge].parameters if state.below else _version(state, version)
+        has_edges = self.plan.hierarchy is not None
+        model = state.below[0][edge].parameters if has_edges else _version(state, version)
         codec = self.plan.workload.compression.down
         if codec is None:
             return model
@@ -321,6 +325,9 @@ class Simulation:
         if not result.partials:
             return replace(state, round=state.round + 1)
         mean, _ = reports[0]
+        if chosen.tier is not None:
+            start = self._sent(state, *chosen.starts[0])
+            return step_of_tier(state, plan.strategy, chosen.tier, start, mean, num_trainable)
         if chosen.mixing is not None:
             mean = mixed(state.parameters, self._sent(state, *chosen.starts[0]), mean, chosen.mixing)
         return advance(plan.strategy, state, mean, num_trainable)

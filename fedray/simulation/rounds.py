@@ -3,10 +3,10 @@
 Shapes: N clients of the population, E edges, P parameters.
 """
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,9 @@ from fedray.server.buffered import Buffered, Queue
 from fedray.server.fedasync import FedAsync
 from fedray.server.hierarchy import Hierarchy, Tree, shares
 from fedray.server.links import travel
-from fedray.server.synchronous import plan_round
+from fedray.server.protocols import Protocol
+from fedray.server.synchronous import Synchronous, plan_round
+from fedray.server.tiers import FedAT, TierQueue
 from fedray.server.trips import Demand, legs
 from fedray.simulation.chosen import Chosen, Wide, joined, sampled, timed
 from fedray.simulation.plan import Plan
@@ -34,7 +36,7 @@ _COPIES = 3
 """Parameters, gradients and the update, which a device keeps while it trains; an optimizer's state comes on top."""
 
 
-class Losses(Protocol):
+class Losses(typing.Protocol):
     """Asks clients of an edge for the loss of the model that they would get."""
 
     def __call__(self, clients: Ints, edge: int) -> Array:
@@ -79,13 +81,21 @@ class Rounds:
 
     def __init__(self, plan: Plan, sizes: Ints, num_parameters: int) -> None:
         self._plan, self._num_bytes = plan, num_parameters * _NUMBER
-        self._pause_s = 0.0 if isinstance(plan.protocol, Asynchronous) else plan.protocol.pause_s
+        self._pause_s = plan.protocol.pause_s if isinstance(plan.protocol, Synchronous) else 0.0
         self.tree = None if plan.hierarchy is None else plan.hierarchy.build(plan.num_clients)
         self._devices = None if plan.devices is None else plan.devices.build(plan.num_clients, plan.workload.seed)
         demand = None if self._devices is None else _demand(plan, self._devices, sizes, num_parameters)
         self._edges = [self._edge(*edge, sizes, demand) for edge in _members(plan, self.tree)]
-        if self._devices is not None and demand is not None and isinstance(plan.protocol, Asynchronous):
-            self._queue = Queue(plan.protocol, self._devices, self._edges[0].demand or demand, plan.workload.seed)
+        if self._devices is not None and demand is not None:
+            self._schedule(plan.protocol, self._devices, self._edges[0].demand or demand)
+
+    def _schedule(self, protocol: Protocol, devices: Devices, demand: Demand) -> None:
+        """What is known of all rounds before anybody trains, where a protocol has one server that waits for nobody."""
+        seed = self._plan.workload.seed
+        if isinstance(protocol, FedAT):
+            self._tiers = TierQueue(protocol, devices, demand, seed)
+        elif isinstance(protocol, Asynchronous):
+            self._queue = Queue(protocol, devices, demand, seed)
 
     def _edge(self, number: int, clients: Ints, wanted: int, sizes: Ints, demand: Demand | None) -> _Edge:
         """An edge: it chooses from its own clients, and draws its own random numbers."""
@@ -130,7 +140,7 @@ class Rounds:
         Raises:
             RoundFailed: In a year of virtual time not enough devices are there.
         """
-        if isinstance(self._plan.protocol, Asynchronous):
+        if not isinstance(self._plan.protocol, Synchronous):
             return self._asynchronous(round, self._plan.protocol)
         parts = [
             self._of_edge(edge, round, now, partial(losses, edge=number))
@@ -141,7 +151,10 @@ class Rounds:
             chosen = self._reported(joined(parts), round, self._plan.hierarchy, self.tree)
         return replace(chosen, next_s=tuple(end + self._pause_s for end in chosen.next_s))
 
-    def _asynchronous(self, round: int, protocol: Buffered | FedAsync) -> Chosen:
+    def _asynchronous(self, round: int, protocol: Buffered | FedAsync | FedAT) -> Chosen:
+        if isinstance(protocol, FedAT):
+            tier, times = self._tiers.step(round)
+            return replace(timed(times, np.ones(int(times.counts.sum()))), tier=tier)
         times = self._queue.step(round)
         staleness = round - 1 - times.version[times.counts]
         if isinstance(protocol, Buffered):
@@ -150,7 +163,7 @@ class Rounds:
 
     def _of_edge(self, edge: _Edge, round: int, now: float, losses: Callable[[Ints], Array]) -> Chosen:
         select = partial(edge.selecting.select, round=round, losses=losses)
-        if self._devices is None or edge.demand is None or isinstance(self._plan.protocol, Asynchronous):
+        if self._devices is None or edge.demand is None or not isinstance(self._plan.protocol, Synchronous):
             return sampled(select(edge.clients, edge.wanted), round)
         pick = select if self.learns else None
         times = plan_round(self._plan.protocol, self._devices, edge.demand, edge.seed, round, now, pick)

@@ -24,6 +24,8 @@ from fedray.report.timeline import timeline
 from fedray.report.timeline_figure import plot
 from fedray.report.timeline_table import show
 from fedray.server.strategy import advance, begin
+from fedray.server.tiers import tiers_of
+from fedray.server.trips import Demand, legs
 from fedray.simulation.checkpoint import open_checkpoints
 
 DEVICES: dict[str, Any] = {
@@ -322,6 +324,49 @@ def test_each_update_is_mixed_in(tmp_path: Path):
     assert saved is not None
     assert np.allclose(saved.state.parameters, models[10], atol=1e-5)
     assert not np.allclose(saved.state.parameters, models[9], atol=1e-5)
+    broken = buffered(tmp_path / "broken", **settings)
+    with pytest.raises(MemoryError):
+        broken.go(backend=crash_in(6, block=0))
+    assert broken.go().digests == found.digests
+
+
+def test_tiers_do_not_wait_for_each_other(tmp_path: Path):
+    """FedAT: each tier from the server's model when it began, all newest models together; and a run that goes on."""
+    protocol = {"name": "fedat", "tiers": 3, "rounds": {"over_selection": 1, "min_reports": 0.5}}
+    settings = {"protocol": protocol, "cohort": {"size": 3}, "strategy": "fedavg", "checkpoint": {"every_s": 0}}
+    found = buffered(tmp_path / "done", **settings).go()
+    rows = found.clients[found.clients["fate"] == "ok"]
+    assert (rows["version"] < rows["round"] - 1).any()
+    assert (found.clients.groupby("round")["client"].nunique() <= 3).all()
+    plan = found.plan
+    fresh = build(plan.workload.model, plan.workload.spec, plan.workload.seed)
+    engine = SequentialEngine(fresh, plan.workload.task, plan.workload.training, plan.workload.seed)
+    holdout = Holdout(found.data, plan.workload.holdout, plan.workload.seed)
+    models = [engine.layout.flatten(build(plan.workload.model, plan.workload.spec, plan.workload.seed)).numpy()]
+    devices = plan.devices.build(12, plan.workload.seed)
+    size = 4 * engine.layout.num_parameters
+    demand = Demand(wanted=3, passes=holdout.sizes.astype(float), down=size, up=size, able=np.arange(12))
+    tiers = tiers_of(np.sum(legs(devices, demand, demand.able), axis=0), demand.able, 3)
+    newest, reports = [models[0]] * 3, [0, 0, 0]
+    for round in range(1, 11):
+        mine = rows[rows["round"] == round]
+        if len(mine):
+            (tier,) = {place for place, tier in enumerate(tiers) if set(mine["client"]) <= set(tier.tolist())}
+            (version,) = set(mine["version"])
+            start, total = torch.from_numpy(models[version]), np.zeros_like(models[0], dtype=np.float64)
+            for client in mine["client"].tolist():
+                trained = engine.train(start, [holdout.train(client)], round, np.array([client]))
+                total += trained.delta[0].double().numpy() * int(holdout.sizes[client])
+            newest[tier] = models[version] + total / holdout.sizes[mine["client"]].sum()
+            reports[tier] += 1
+            weights = np.array(reports[::-1])
+            models.append(np.average(newest, axis=0, weights=weights).astype(np.float32))
+        else:
+            models.append(models[-1])
+    saved = open_checkpoints(plan.checkpoint, found.folder.path).latest()
+    assert saved is not None
+    assert np.allclose(saved.state.parameters, models[10], atol=1e-5)
+    assert not np.allclose(models[10], models[0], atol=1e-3)
     broken = buffered(tmp_path / "broken", **settings)
     with pytest.raises(MemoryError):
         broken.go(backend=crash_in(6, block=0))
