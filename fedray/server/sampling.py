@@ -24,7 +24,7 @@ class CohortConfig(Config):
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Clients in a round as a part of the population, instead of a size; 0.1 where neither is given."""
     sampling: AnySelection = Uniform()
-    """Who they are: uniform, without_replacement, weighted, power_of_choice, oort or fair."""
+    """Who they are: uniform, without_replacement, weighted, power_of_choice, oort, fair or tifl."""
 
     @model_validator(mode="after")
     def _size_or_fraction(self) -> "CohortConfig":

@@ -45,7 +45,7 @@ class Selecting:
         self._forget()
 
     def _forget(self) -> None:
-        self.memory = self._selection.start(len(self._sizes))
+        self.memory = self._selection.start(len(self._sizes), self._duration_s)
         self._is_out = np.zeros(len(self._sizes), bool)
 
     @property

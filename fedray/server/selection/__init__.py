@@ -7,6 +7,7 @@ from fedray.server.selection.base import Selection
 from fedray.server.selection.fair import Fair
 from fedray.server.selection.oort import Oort
 from fedray.server.selection.power_of_choice import PowerOfChoice
+from fedray.server.selection.tifl import Tifl
 from fedray.server.selection.uniform import Uniform
 from fedray.server.selection.weighted import Weighted
 from fedray.server.selection.without_replacement import WithoutReplacement
@@ -20,6 +21,7 @@ SELECTIONS = Choices(
         "power_of_choice": PowerOfChoice,
         "oort": Oort,
         "fair": Fair,
+        "tifl": Tifl,
     },
 )
 AnySelection = Annotated[Selection, SELECTIONS]

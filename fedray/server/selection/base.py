@@ -95,8 +95,13 @@ class Selection(Config, ABC):
     learns: ClassVar[bool] = False
     name: str
 
-    def start(self, num_clients: int) -> Memory:
-        """What is remembered before the first round."""
+    def start(self, num_clients: int, duration_s: Array | None = None) -> Memory:
+        """What is remembered before the first round.
+
+        Args:
+            num_clients: N.
+            duration_s: How long each device takes for a round, shape (N,); None where no devices are simulated.
+        """
         return {}
 
     @abstractmethod

@@ -38,7 +38,7 @@ class Fair(Selection):
     """What a round that is longer by the candidates' mean duration costs, in units of queues (the paper's V, which is
     for seconds): 0 looks at queues alone, more lets slow devices wait longer. Counts with devices only."""
 
-    def start(self, num_clients: int) -> Memory:
+    def start(self, num_clients: int, duration_s: Array | None = None) -> Memory:
         return {"queue": np.zeros(num_clients)}
 
     def select(self, candidates: Candidates, memory: Memory) -> Ints:

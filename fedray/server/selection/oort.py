@@ -54,7 +54,7 @@ class Oort(Selection):
     max_times: Annotated[int, Field(ge=1)] | None = None
     """Who was chosen so often is not chosen any more, as long as there are others enough; null: no limit."""
 
-    def start(self, num_clients: int) -> Memory:
+    def start(self, num_clients: int, duration_s: Array | None = None) -> Memory:
         return {
             "loss": np.full(num_clients, np.nan, np.float32),
             "last": np.zeros(num_clients, np.int32),

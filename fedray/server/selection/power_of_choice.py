@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from fedray.messages import Ints
+from fedray.messages import Array, Ints
 from fedray.server.draws import draw
 from fedray.server.selection.base import Candidates, Memory, Outcome, Selection
 
@@ -28,7 +28,7 @@ class PowerOfChoice(Selection):
     candidate evaluates the model before the round, on the examples that it evaluates on (`evaluation.holdout`); that
     takes wall time, but no virtual time."""
 
-    def start(self, num_clients: int) -> Memory:
+    def start(self, num_clients: int, duration_s: Array | None = None) -> Memory:
         return {"loss": np.full(num_clients, np.inf, np.float32)}
 
     def select(self, candidates: Candidates, memory: Memory) -> Ints:

@@ -40,7 +40,7 @@ def counts(
     duration_s: np.ndarray | None = None,
 ) -> np.ndarray:
     """How often each client is chosen in rounds in which everybody reports, with losses that differ by client."""
-    memory, times = selection.start(num_clients), np.zeros(num_clients, int)
+    memory, times = selection.start(num_clients, duration_s), np.zeros(num_clients, int)
     for round in range(1, rounds + 1):
         clients = np.arange(num_clients) if there is None else there(round)
         time = None if duration_s is None else duration_s[clients]

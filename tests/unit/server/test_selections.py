@@ -21,6 +21,8 @@ LEARNING = [
     {"name": "oort", "exploration": 0, "exploration_min": 0, "max_times": 2, "pace_window": 2},
     {"name": "fair"},
     {"name": "fair", "guarantee": 1, "speed": 2},
+    {"name": "tifl"},
+    {"name": "tifl", "tiers": 2, "interval": 2, "credits": 2},
 ]
 
 

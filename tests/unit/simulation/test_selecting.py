@@ -21,6 +21,7 @@ LEARNING: list[dict[str, Any]] = [
     {"name": "power_of_choice", "ratio": 1.5, "loss": "evaluated"},
     {"name": "oort", "exploration": 0.4, "pace_window": 2, "max_times": 3},
     {"name": "fair", "speed": 0.5},
+    {"name": "tifl", "tiers": 3, "interval": 2, "credits": 3},
 ]
 DEVICES: dict[str, Any] = {
     "profile": {"name": "lognormal", "examples_per_s": 2, "speed_spread": 1},
