@@ -103,25 +103,34 @@ class Host:
         return os.getpid()
 
     def train(
-        self, parameters: Floats, blocks: Sequence[Block], hand_over: bool = False, kept: Floats | None = None
+        self,
+        parameters: Floats,
+        blocks: Sequence[Block],
+        hand_over: bool = False,
+        kept: Floats | None = None,
+        cohort: int | None = None,
     ) -> Work:
         """Trains blocks of clients, together where the engine can, and adds their updates to the round's sums.
 
         Args:
             parameters: The round's parameters, shape (P,), or several vectors one after another: a block says which
                 of them it starts from.
-            blocks: Which clients; all of one round.
+            blocks: Which clients; all of one round, or of rounds that are trained together.
             hand_over: Give the sums away with the answer, instead of keeping them for `collect`.
             kept: What each client has kept of its rounds before, in the order of the blocks, shape (C, P); not changed.
+            cohort: The round by which the sums are collected, of those that are trained together; None: the blocks'.
         """
-        if blocks[0].round != self._round:
-            self._sums, self._round = self._new_sums(), blocks[0].round
+        cohort = blocks[0].round if cohort is None else cohort
+        if cohort != self._round:
+            self._sums, self._round = self._new_sums(), cohort
         vectors = as_tensor(parameters).to(self.device).split(self.engine.layout.num_parameters)
-        starts = np.repeat([block.start_from for block in blocks], [len(block.clients) for block in blocks])
+        kinds = [(block.start_from, block.round) for block in blocks]
+        rows = np.repeat(np.arange(len(blocks)), [len(block.clients) for block in blocks])
         reports, kept = dict[int, BlockReport](), None if kept is None else kept.copy()
-        for start in dict.fromkeys(block.start_from for block in blocks):
-            mine = [block for block in blocks if block.start_from == start]
-            memory = None if kept is None else Memory(kept, np.flatnonzero(starts == start))
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, other in enumerate(kinds) if other == kind]
+            mine, start = [blocks[place] for place in places], kind[0]
+            memory = None if kept is None else Memory(kept, np.flatnonzero(np.isin(rows, places)))
             training = BlockTraining(
                 self.workload, self.holdout, self._trainer, vectors[start], mine, self._sums, memory
             )

@@ -251,7 +251,7 @@ class _Cohort:
 
     def _args(self, units: tuple[Block, ...], actor: int, struck: bool) -> tuple[Any, ...]:
         kept = rows(self._kept_before, units, self._num_parameters)
-        args = (self.shared, units, self._hands_over(actor), kept)
+        args = (self.shared, units, self._hands_over(actor), kept, self.round)
         place = self.pool.place(actor)
         return (*args, [self.pool.chaos.on(place.node)]) if struck and place is not None else args
 

@@ -57,15 +57,17 @@ class ClientActor(Host):
         blocks: Sequence[Block],
         hand_over: bool = False,
         kept: Floats | None = None,
+        cohort: int | None = None,
         chaos: Sequence[Any] = (),
     ) -> Work:
         """As `train`, with the planned faults of these blocks: of several that lose an attempt, the first alone.
 
         Args:
-            parameters: As in `train`, like the next three.
+            parameters: As in `train`, like the next four.
             blocks: Which clients.
             hand_over: Give the sums away.
             kept: What they have kept.
+            cohort: The round by which the sums are collected.
             chaos: The chaos actor of this node, in a sequence so that Ray hands over the actor itself.
 
         Raises:
@@ -75,7 +77,7 @@ class ClientActor(Host):
         losses = [fault for fault in planned if fault.kind in LOSSES]
         strikes = _Strikes([*losses[:1], *(fault for fault in planned if fault.kind in DELAYS)], chaos[0])
         strikes.before()
-        work = self.train(parameters, blocks, hand_over, kept)
+        work = self.train(parameters, blocks, hand_over, kept, cohort)
         strikes.after()
         return work
 

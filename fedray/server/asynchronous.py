@@ -19,6 +19,9 @@ class Asynchronous(Config, ABC):
     retry_s: Annotated[float, Field(gt=0)] = 60.0
     """How long the server waits for a device, where those that it asked are away."""
 
+    look_ahead: Annotated[int, Field(ge=1)] = 64
+    """Steps that are trained together at most, where all start from models that are there; changes no result."""
+
     @property
     def lever(self) -> str:
         """The setting to lower where there are too few devices."""

@@ -32,6 +32,9 @@ class FedAT(Config):
     rounds: Synchronous = Synchronous()
     """How the rounds of a tier are run; `cohort.size` updates are wanted in each."""
 
+    look_ahead: Annotated[int, Field(ge=1)] = 64
+    """Steps that are trained together at most, where all start from models that are there; changes no result."""
+
     @property
     def lever(self) -> str:
         """The setting to lower where there are too few devices."""

@@ -24,9 +24,11 @@ from fedray.models.threads import threads
 from fedray.server.edges import begin_below, climb
 from fedray.server.fedasync import mixed
 from fedray.server.strategy import ServerState, advance, begin
+from fedray.server.synchronous import Synchronous
 from fedray.server.tiers import FedAT, begin_tiers, step_of_tier
+from fedray.simulation import ahead, quarantine
 from fedray.simulation import ledger as ledgers
-from fedray.simulation import quarantine
+from fedray.simulation.ahead import Step
 from fedray.simulation.backend import Backend, CohortResult, untrained
 from fedray.simulation.blocks import form_groups
 from fedray.simulation.checkpoint import Extra, digest, open_checkpoints
@@ -44,6 +46,8 @@ from fedray.simulation.watch import Watch
 
 Seconds = dict[str, float]
 
+_NUMBERS = 2**25
+"""Numbers in the sums of steps that are trained together, at most: each step has one of all parameters."""
 _LARGE = 1_000_000
 """Parameters from which the server uses all processors while the hosts wait. It works element by element: threads do
 not change a bit."""
@@ -89,7 +93,8 @@ class Simulation:
         self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
         self._rounds = Rounds(plan, self.sizes, self.layout.num_parameters)
         self._trained: Trained | None = None
-        self._chosen: tuple[int, Chosen] | None = None
+        self._chosen: dict[int, Chosen] = {}
+        self._ahead: dict[int, CohortResult] = {}
         self._now_s = self._rounds.begin_s
         self._saved_at = time.monotonic()
 
@@ -150,7 +155,10 @@ class Simulation:
             absent = quarantine.absent(self._quarantined, chosen.training)
             blocks = form_groups(chosen.groups(absent), self.sizes, plan.block_size, round)
             planned = plan.faults.due(round, blocks)
-        result = self._train(state, planned, round, chosen)  # 3. train and aggregate
+        result = self._ahead.pop(round, None)
+        if result is None:
+            result = self._train(state, planned, round, chosen)  # 3. train and aggregate
+        self._add(result.seconds)
         self._settle_clocked()
         with self._clock("record"):  # 4. close the ledger, decide about failures
             lost = absent | chosen.missed | result.dropped
@@ -189,10 +197,16 @@ class Simulation:
 
     def _choose(self, state: ServerState) -> Chosen:
         """The clients of the next round, unless they were chosen already while hosts trained."""
-        chosen, self._chosen = self._chosen, None
-        if chosen is not None and chosen[0] == state.round + 1:
-            return chosen[1]
-        return self._rounds.choose(state.round + 1, self._now_s, partial(self.evaluations.losses, state))
+        round = state.round + 1
+        if round in self._chosen:
+            return self._chosen.pop(round)
+        return self._rounds.choose(round, self._now_s, partial(self.evaluations.losses, state))
+
+    def _coming(self, round: int) -> Chosen:
+        """The clients of a later round, all before it being chosen."""
+        if round not in self._chosen:
+            self._chosen[round] = self._rounds.choose(round, self._now_s)
+        return self._chosen[round]
 
     def _digest(self, state: ServerState) -> Future[str]:
         """The digest; that of many parameters is made by a thread."""
@@ -215,9 +229,7 @@ class Simulation:
         if not chosen.committed:
             self.watch.tell("warning", text=f"round {round} is abandoned: too few devices reported")
             self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])
-            result = untrained()
-            self._add(result.seconds)
-            return result
+            return untrained()
         if not planned.blocks:
             raise RoundFailed(
                 f"nobody is left to train in round {round}: the whole cohort is quarantined; look for the cause in the "
@@ -225,17 +237,39 @@ class Simulation:
             )
         try:
             count = self._count(round, _at("before", planned.others))
-            starts = [self._sent(state, edge, version) for edge, version in chosen.starts]
+            steps = self._steps(Step(round=round, chosen=chosen, blocks=planned.blocks))
+            starts = [self._sent(state, edge, version) for edge, version in ahead.starts(steps)]
             parameters = starts[0] if len(starts) == 1 else np.concatenate(starts)
-            kept = state.kept if self.plan.workload.compression.error_feedback else None
-            result = self.backend.run_cohort(parameters, planned.blocks, count, lambda: self._beside(round), kept)
+            kept, last = state.kept if self.plan.workload.compression.error_feedback else None, steps[-1].round
+            blocks = planned.blocks if len(steps) == 1 else ahead.together(steps)
+            result = self.backend.run_cohort(parameters, blocks, count, lambda: self._beside(last), kept)
         except RoundFailed as error:
             self._note(*error.faults)
             raise
         self._note(*result.faults)
         self._carry_out([*_at("before", planned.others), *_at("during", planned.others)])  # before: no block came
-        self._add(result.seconds)
+        if len(steps) == 1:
+            return result
+        result, *others = ahead.apart(steps, result)
+        self._ahead = {step.round: other for step, other in zip(steps[1:], others, strict=True)}
         return result
+
+    def _steps(self, first: Step) -> list[Step]:
+        """A step, and those after it that can be trained with it: all start from models that are there already."""
+        steps, plan = [first], self.plan
+        if isinstance(plan.protocol, Synchronous) or plan.faults.num_due(first.round):
+            return steps
+        most = min(plan.protocol.look_ahead, max(1, _NUMBERS // self.layout.num_parameters))
+        for round in range(first.round + 1, min(plan.rounds, first.round + most - 1) + 1):
+            chosen = self._coming(round)
+            if not chosen.committed or chosen.version.max() >= first.round or plan.faults.num_due(round):
+                break
+            absent = quarantine.absent(self._quarantined, chosen.training)
+            blocks = form_groups(chosen.groups(absent), self.sizes, plan.block_size, round)
+            if not blocks:
+                break
+            steps.append(Step(round=round, chosen=chosen, blocks=blocks))
+        return steps
 
     def _sent(self, state: ServerState, edge: int, version: int) -> Floats:
         """What some clients start from: the model of their edge, or one of the server's, as it arrives there."""
@@ -254,7 +288,7 @@ class Simulation:
         """
         self._settle_if_ready()
         if round < self.plan.rounds and not self._rounds.learns:
-            self._chosen = (round + 1, self._rounds.choose(round + 1, self._now_s))
+            self._coming(round + 1)
 
     def _carry_out(self, faults: Sequence[Fault]) -> None:
         """Has faults of the run carried out, each once: a round that is computed again does not have them again."""
@@ -357,12 +391,12 @@ class Simulation:
 
     def _count(self, round: int, faults: Sequence[Fault]):
         """Counts the clients that are done; the first ones show that the training goes on, for faults due meanwhile."""
-        done = 0
+        done, cohort = 0, self.plan.cohort_size
 
         def count(report: BlockReport) -> None:
             nonlocal done
             done += len(report.columns["examples"])
-            self.watch.tell("block", round=round, clients=done, cohort=self.plan.cohort_size)
+            self.watch.tell("block", round=round, clients=min(done, cohort), cohort=cohort)
             self._carry_out(faults)
             self._settle_if_ready()
 

@@ -67,7 +67,7 @@ class SerialCohort:
     ) -> None:
         self._kept_before = kept
         self._host, self._parameters, self._on_report, self._failures = host, parameters, on_report, failures
-        self._num_blocks = len(blocks)
+        self._num_blocks, self._cohort = len(blocks), blocks[0].round
         self._deaths_alone = Counter[int]()
         self._waiting = deque(_Attempt(block=block, whole=block) for block in blocks)
         self.reports: list[BlockReport] = []
@@ -97,7 +97,7 @@ class SerialCohort:
     def _train(self, attempt: _Attempt) -> None:
         block = attempt.block
         kept = rows(self._kept_before, [block], self._host.num_parameters)
-        work = self._host.train(self._parameters, [block], kept=kept)
+        work = self._host.train(self._parameters, [block], kept=kept, cohort=self._cohort)
         report = replace(work.reports[0], time=time.time())
         self.kept |= by_client(work.kept, [report])
         self.reports.append(report)

@@ -73,3 +73,12 @@ def test_asynchronous_steps_with_killed_actors(buffered: fedray.Result, tmp_path
     result = fedray.run(experiment(tmp_path, **BUFFERED, actors={"num_actors": 2}, faults=faults))
     assert "retried" in set(result.clients["fate"])
     assert_equal(result, buffered, PLACES)
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize("protocol", [{"name": "fedasync"}, {"name": "fedbuff"}], ids=str)
+def test_steps_trained_together_on_actors_are_those_of_a_serial_run(protocol: dict[str, Any], tmp_path: Path) -> None:
+    protocol = {**protocol, "concurrency": 9, "max_staleness": 9}
+    settings = {**VIRTUAL, "rounds": 20, "cohort": {"size": 1}, "protocol": protocol}
+    reference = serial(tmp_path / "serial", **settings)
+    assert_equal(fedray.run(experiment(tmp_path, **settings, actors={"num_actors": 3})), reference)

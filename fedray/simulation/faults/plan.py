@@ -59,6 +59,11 @@ class FaultPlan:
         values = {name: column[id] for name, column in self.columns.items()}
         return Due(id=id, **{name: v.item() if isinstance(v, np.generic) else v for name, v in values.items()})
 
+    def num_due(self, round: int) -> int:
+        """How many faults are due in a round, from 1."""
+        first, end = np.searchsorted(self.columns["round"], [round, round + 1]).tolist()
+        return end - first
+
     def due(self, round: int, blocks: tuple[Block, ...]) -> RoundFaults:
         """Binds the faults of a round to its blocks and clients; a function of the plan and the blocks alone.
 

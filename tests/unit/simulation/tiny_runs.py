@@ -107,7 +107,7 @@ def crash_in(round: int, error: type[BaseException] = MemoryError, block: int = 
         def run_cohort(self, parameters: Any, blocks: Any, on_report: OnReport, beside: Any, kept: Any) -> Any:
             def watch_out(report: Any) -> None:
                 on_report(report)
-                if blocks[0].round == round and report.block == block:
+                if any(each.round == round for each in blocks) and report.block == block:
                     raise error("the machine went away")
 
             return super().run_cohort(parameters, blocks, watch_out, beside, kept)
