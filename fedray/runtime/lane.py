@@ -57,9 +57,13 @@ class Lane:
         """Whether the other end is gone."""
         self._line = socket.socket(socket.AF_UNIX)
         self._line.settimeout(_STUCK_S)
-        self._line.connect(f"\0{name}")
-        if peer_uid(self._line) != os.getuid():
-            raise PermissionError("another user listens there")
+        try:
+            self._line.connect(f"\0{name}")
+            if peer_uid(self._line) != os.getuid():
+                raise PermissionError("another user listens there")
+        except OSError:
+            self._line.close()
+            raise
 
     def call(self, method: str, args: tuple[Any, ...]) -> LaneRef:
         """Sends a call."""

@@ -45,8 +45,8 @@ def test_answers_come_in_the_order_of_calls_whichever_way_they_take(pool: Pool) 
     by_ray = pool.submit(0, "collect", 1)
     pool.submit_small(0, "train", *training(pool, 3))
     by_lane = pool.submit_small(0, "collect", 1)
-    assert get(by_ray, LIMIT_S).blocks == (0, 1, 2)
-    assert get(by_lane, LIMIT_S).blocks == (3,)
+    assert [partial.blocks for partial in get(by_ray, LIMIT_S)] == [(0, 1, 2)]
+    assert [partial.blocks for partial in get(by_lane, LIMIT_S)] == [(3,)]
 
 
 def test_both_ways_are_waited_for_at_once(pool: Pool) -> None:
