@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import psutil
 import torch
 import yaml
 from pydantic import Field, model_validator
@@ -55,9 +54,6 @@ from fedray.simulation.settings import (
     RingConfig,
 )
 from fedray.tracking.settings import TrackingConfig
-
-_KEPT = 0.4
-"""Part of a machine's memory that what clients keep may take."""
 
 
 class Experiment(Config):
@@ -156,7 +152,7 @@ class Experiment(Config):
         return self
 
     @model_validator(mode="after")
-    def _rounds_of_hierarchy(self) -> "Experiment":
+    def _fits_hierarchy(self) -> "Experiment":
         if self.hierarchy is None:
             return self
         if self.protocol is not None and self.protocol.name != "synchronous":
@@ -318,7 +314,8 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         device=device,
         compression=experiment.compression,
     )
-    _check_compression(experiment, module, data.num_clients, cohort_size)
+    layout = Layout(module)
+    experiment.compression.check(layout.num_parameters, min(data.num_clients, experiment.rounds * cohort_size))
     plan = Plan(
         name=experiment.name,
         rounds=experiment.rounds,
@@ -339,9 +336,7 @@ def build_plan(experiment: Experiment, data: FederatedData) -> Plan:
         hierarchy=experiment.hierarchy,
     )
     if plan.devices is not None or plan.hierarchy is not None:
-        Rounds(
-            plan, holdout.sizes, Layout(module).num_parameters
-        )  # refuses devices that cannot train, and servers without clients
+        Rounds(plan, holdout.sizes, layout.num_parameters)  # refuses devices or servers that do not fit
     return with_actors(experiment, plan, _num_actors(experiment.actors, data.num_clients))
 
 
@@ -369,20 +364,6 @@ def _check_enough(failures: FailureConfig, cohort_size: int) -> None:
         raise ConfigError(
             f"failures.min_clients is {needed}, but a cohort has {cohort_size} clients; "
             f"set failures.min_clients to at most {cohort_size}"
-        )
-
-
-def _check_compression(experiment: Experiment, module: nn.Module, num_clients: int, cohort_size: int) -> None:
-    """Refuses codecs that cannot work, and more to keep than the driver should."""
-    num_parameters, compression = Layout(module).num_parameters, experiment.compression
-    compression.check(num_parameters)
-    most = min(num_clients, experiment.rounds * cohort_size)
-    needed, there = 4 * num_parameters * most, psutil.virtual_memory().total
-    if compression.error_feedback and needed > _KEPT * there:
-        raise ConfigError(
-            f"compression.error_feedback keeps {num_parameters:,} numbers for each of up to {most:,} clients, "
-            f"{needed / 1e9:.1f} GB, which is more than {_KEPT:.0%} of this machine's {there / 1e9:.1f} GB; set it to "
-            "false, or take fewer clients or a smaller model"
         )
 
 

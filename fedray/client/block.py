@@ -135,7 +135,7 @@ class BlockTraining:
             places, trained = self._damaged(places, trained)
         sizes = self._holdout.sizes[self._clients[places]]
         weights = weights_of(self._workload.training, sizes)
-        usable = self._sum(places, trained.delta, weights)
+        usable = self._add_to_sums(places, trained.delta, weights)
         for row in np.flatnonzero(~usable):
             client = int(self._clients[places[row]])
             self._failures[client] = Failure(fate="rejected", cause=self._why(trained.delta[row], int(weights[row])))
@@ -145,7 +145,7 @@ class BlockTraining:
         self._columns["loss"][kept] = trained.loss[usable]
         self._columns["steps"][kept] = trained.steps[usable]
 
-    def _sum(self, places: Ints, delta_CP: Tensor, weights: Ints) -> NDArray[np.bool_]:
+    def _add_to_sums(self, places: Ints, delta_CP: Tensor, weights: Ints) -> NDArray[np.bool_]:
         """Adds updates to the sums that they go into; gives which of them fit."""
         ring, into = self._workload.ring, self._into[places]
         if not len(into) or (into == into[0]).all():

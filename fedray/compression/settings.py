@@ -1,11 +1,15 @@
 """Settings of compression: of updates on their way up, and of models on their way down."""
 
+import psutil
 from pydantic import model_validator
 
 from fedray.compression.codecs import AnyCodec
 from fedray.compression.sparse import Sparse
 from fedray.config import Config
 from fedray.errors import ConfigError
+
+_KEPT = 0.4
+"""Part of a machine's memory that what clients keep may take."""
 
 
 class CompressionConfig(Config):
@@ -30,11 +34,11 @@ class CompressionConfig(Config):
             )
         return self
 
-    def check(self, num_parameters: int) -> None:
-        """Refuses what cannot work for a model of so many parameters.
+    def check(self, num_parameters: int, num_clients: int) -> None:
+        """Refuses what cannot work for a model of so many parameters and so many clients that may take part.
 
         Raises:
-            ConfigError: With error feedback, what is kept could grow without limit.
+            ConfigError: With error feedback, what is kept could grow without limit, or is too much for this machine.
         """
         if not self.error_feedback or self.up is None:
             return
@@ -44,6 +48,13 @@ class CompressionConfig(Config):
             raise ConfigError(
                 f"compression.up is {self.up.name}, whose error can be {error:.3g} of an update: with error_feedback "
                 f"what is kept would grow without limit; {remedy}"
+            )
+        needed, there = 4 * num_parameters * num_clients, psutil.virtual_memory().total
+        if needed > _KEPT * there:
+            raise ConfigError(
+                f"compression.error_feedback keeps {num_parameters:,} numbers for each of up to {num_clients:,} "
+                f"clients, {needed / 1e9:.1f} GB, which is more than {_KEPT:.0%} of this machine's "
+                f"{there / 1e9:.1f} GB; set it to false, or take fewer clients or a smaller model"
             )
 
     def up_bytes(self, num_parameters: int) -> int:

@@ -22,7 +22,7 @@ from fedray.errors import RoundFailed
 from fedray.messages import Array, Ints
 from fedray.population.availability import DAY, Times
 from fedray.population.devices import Devices
-from fedray.server.asynchronous import Asynchronous
+from fedray.server.asynchronous import Asynchronous, Schedule
 from fedray.server.draws import permute
 from fedray.server.trips import LATE, LONGEST_WAIT_S, REPORTED, STALE, VANISHED, Demand, Timeline, account, send
 
@@ -44,10 +44,10 @@ class Buffered(Asynchronous):
         return (1.0 + staleness) ** -self.staleness_power
 
 
-class Queue:
+class Queue(Schedule[Timeline]):
     """The devices under way, from one step of the server to the next.
 
-    All follows from (settings, devices, seed): a step that was passed already is computed again from the start.
+    All follows from (settings, devices, seed).
 
     Args:
         config: The settings.
@@ -72,18 +72,6 @@ class Queue:
         self._is_busy = np.zeros(len(self._devices), bool)
         self._next_asked, self._drawn = np.zeros(0, np.int64), 0
         self._started, self.num_events = 0, 0
-
-    def step(self, number: int) -> Timeline:
-        """What leads to a step of the server, from 1.
-
-        Raises:
-            RoundFailed: In a year of virtual time the buffer is not full.
-        """
-        if number <= len(self._steps):
-            self._rewind()
-        while len(self._steps) < number - 1:
-            self._next()
-        return self._next()
 
     def _next(self) -> Timeline:
         number = len(self._steps) + 1

@@ -45,7 +45,7 @@ class ServerState:
         slots: What the strategy remembers.
         past: Parameters after earlier rounds, by their number, that clients still start from.
         kept: What clients keep between their rounds, shape (P,) each, by their ids.
-        below: The servers of each level of a hierarchy, that of the clients first.
+        below: The servers of each level of a hierarchy, that of the clients first; or the one level of FedAT's tiers.
     """
 
     round: int

@@ -18,6 +18,7 @@ from fedray import seeds
 from fedray.config import Config
 from fedray.messages import Array, Floats, Ints
 from fedray.population.devices import Devices
+from fedray.server.asynchronous import Schedule
 from fedray.server.strategy import EdgeState, ServerState, Strategy, advance
 from fedray.server.synchronous import Synchronous, plan_round
 from fedray.server.trips import Demand, Timeline, legs
@@ -57,10 +58,10 @@ def tiers_of(duration_s: Array, able: Ints, num: int) -> list[Ints]:
     return [np.sort(part) for part in np.array_split(order, num)]
 
 
-class TierQueue:
+class TierQueue(Schedule[tuple[int, Timeline]]):
     """The rounds of all tiers, one after the other as they end.
 
-    All follows from (settings, devices, seed): a step that was passed already is computed again from the start.
+    All follows from (settings, devices, seed). A step is the tier that takes it, and the round that leads to it.
 
     Args:
         config: The settings.
@@ -88,18 +89,6 @@ class TierQueue:
         self._rounds[tier] += 1
         round, seed = self._rounds[tier], self._seeds[tier]
         return plan_round(self._config.rounds, self._devices, self._demands[tier], seed, round, now)
-
-    def step(self, number: int) -> tuple[int, Timeline]:
-        """Which tier takes a step of the server, from 1, and the round that leads to it.
-
-        Raises:
-            RoundFailed: In a year of virtual time a tier has not enough devices there.
-        """
-        if number <= len(self._steps):
-            self._rewind()
-        while len(self._steps) < number - 1:
-            self._next()
-        return self._next()
 
     def _next(self) -> tuple[int, Timeline]:
         tier = min(range(len(self._coming)), key=lambda tier: (self._coming[tier].end, tier))

@@ -12,20 +12,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from fedray import seeds
 from fedray.data.base import FederatedData
 from fedray.data.holdout import Holdout
 from fedray.errors import RoundFailed, UserError
-from fedray.messages import BlockReport, Fault, Floats
+from fedray.messages import BlockReport, Fault
 from fedray.models.base import Layout
 from fedray.models.table import build
-from fedray.models.tensors import as_tensor
 from fedray.models.threads import threads
-from fedray.server.edges import begin_below, climb
-from fedray.server.fedasync import mixed
-from fedray.server.strategy import ServerState, advance, begin
+from fedray.server.strategy import ServerState
 from fedray.server.synchronous import Synchronous
-from fedray.server.tiers import FedAT, begin_tiers, step_of_tier
 from fedray.simulation import ahead, quarantine
 from fedray.simulation import ledger as ledgers
 from fedray.simulation.ahead import Step
@@ -41,6 +36,7 @@ from fedray.simulation.plan import Plan
 from fedray.simulation.rounds import Rounds
 from fedray.simulation.run_folder import RunFolder
 from fedray.simulation.saving import Saving
+from fedray.simulation.server import Server, version_of
 from fedray.simulation.trained import Trained
 from fedray.simulation.watch import Watch
 
@@ -92,6 +88,7 @@ class Simulation:
         self._seconds: Seconds = {}
         self._inject, self._quarantined, self._carried_out = inject, dict[int, str](), set[int]()
         self._rounds = Rounds(plan, self.sizes, self.layout.num_parameters)
+        self._server = Server(plan, self.layout, self._rounds.tree)
         self._trained: Trained | None = None
         self._chosen: dict[int, Chosen] = {}
         self._ahead: dict[int, CohortResult] = {}
@@ -104,7 +101,7 @@ class Simulation:
         if saved is None:
             if self.folder.lines("rounds"):
                 self.watch.tell("warning", text="there is no checkpoint; the rounds that are done are computed again")
-            state = self._initial()
+            state = self._server.initial(self.module)
         else:
             state, self.extra = saved.state, saved.extra
             self._now_s = tuple(self.extra.get("now_s", self._now_s))
@@ -114,13 +111,6 @@ class Simulation:
         self._rounds.remember(ledger)
         self._carried_out = {event["fault"] for event in self.folder.lines("faults") if event["kind"] in ROUND}
         return state
-
-    def _initial(self) -> ServerState:
-        plan, num_trainable = self.plan, self.layout.num_trainable
-        state = begin(plan.strategy, self.layout.flatten(self.module).numpy(), num_trainable)
-        if isinstance(plan.protocol, FedAT) and plan.devices is not None:
-            return begin_tiers(state, plan.protocol.tiers)
-        return state if plan.hierarchy is None else begin_below(state, plan.hierarchy, num_trainable)
 
     def run(self, state: ServerState) -> ServerState:
         """All rounds after `state`.
@@ -155,9 +145,9 @@ class Simulation:
             absent = quarantine.absent(self._quarantined, chosen.training)
             blocks = form_groups(chosen.groups(absent), self.sizes, plan.block_size, round)
             planned = plan.faults.due(round, blocks)
-        result = self._ahead.pop(round, None)
+        result = self._ahead.pop(round, None)  # 3. train and aggregate, where that was not done with a step before
         if result is None:
-            result = self._train(state, planned, round, chosen)  # 3. train and aggregate
+            result = self._train(state, planned, round, chosen)
         self._add(result.seconds)
         self._settle_clocked()
         with self._clock("record"):  # 4. close the ledger, decide about failures
@@ -177,8 +167,8 @@ class Simulation:
             self._rounds.note(round, ledger.columns)
         with self._clock("server"), threads(self._server_threads):  # 6. strategy step, digest
             before = state
-            state = self._step(state, result, chosen)
-            past = {version: _version(before, version) for version in chosen.later}
+            state = self._server.step(state, result, chosen)
+            past = {version: version_of(before, version) for version in chosen.later}
             state = replace(state, past=past, kept={**state.kept, **result.kept} if result.kept else state.kept)
             fingerprint = self._digest(state)
         with self._clock("evaluate"):  # 7. evaluate when due
@@ -238,7 +228,7 @@ class Simulation:
         try:
             count = self._count(round, _at("before", planned.others))
             steps = self._steps(Step(round=round, chosen=chosen, blocks=planned.blocks))
-            starts = [self._sent(state, edge, version) for edge, version in ahead.starts(steps)]
+            starts = [self._server.sent(state, edge, version) for edge, version in ahead.starts(steps)]
             parameters = starts[0] if len(starts) == 1 else np.concatenate(starts)
             kept, last = state.kept if self.plan.workload.compression.error_feedback else None, steps[-1].round
             blocks = planned.blocks if len(steps) == 1 else ahead.together(steps)
@@ -270,16 +260,6 @@ class Simulation:
                 break
             steps.append(Step(round=round, chosen=chosen, blocks=blocks))
         return steps
-
-    def _sent(self, state: ServerState, edge: int, version: int) -> Floats:
-        """What some clients start from: the model of their edge, or one of the server's, as it arrives there."""
-        has_edges = self.plan.hierarchy is not None
-        model = state.below[0][edge].parameters if has_edges else _version(state, version)
-        codec = self.plan.workload.compression.down
-        if codec is None:
-            return model
-        keys = seeds.keys(self.plan.workload.seed, "sent", version, [edge])
-        return codec.apply(as_tensor(model)[None], keys)[0].numpy()
 
     def _beside(self, round: int) -> None:
         """What is done while hosts train: the record of the round before, and the choice of the next cohort.
@@ -350,22 +330,6 @@ class Simulation:
             self.extra = {**self.extra, "now_s": list(trained.chosen.next_s)}
         self._carry_out(trained.faults)
 
-    def _step(self, state: ServerState, result: CohortResult, chosen: Chosen) -> ServerState:
-        """The state after a round, whose sums may be none: then it was abandoned."""
-        plan, num_trainable = self.plan, self.layout.num_trainable
-        reports = {p.into: (plan.workload.ring.mean(p), p.weight) for p in result.partials if p.weight}
-        if plan.hierarchy is not None and self._rounds.tree is not None:
-            return climb(state, plan.hierarchy, self._rounds.tree, plan.strategy, reports, num_trainable)
-        if not result.partials:
-            return replace(state, round=state.round + 1)
-        mean, _ = reports[0]
-        if chosen.tier is not None:
-            start = self._sent(state, *chosen.starts[0])
-            return step_of_tier(state, plan.strategy, chosen.tier, start, mean, num_trainable)
-        if chosen.mixing is not None:
-            mean = mixed(state.parameters, self._sent(state, *chosen.starts[0]), mean, chosen.mixing)
-        return advance(plan.strategy, state, mean, num_trainable)
-
     def _save_if_due(self) -> None:
         """Saves what is new; a storage that is slower than the time between two checkpoints is not waited for."""
         every_s = self.plan.checkpoint.every_s
@@ -424,11 +388,6 @@ class Simulation:
     def _add(self, seconds: Seconds) -> None:
         for step, more_s in seconds.items():
             self._seconds[step] = self._seconds.get(step, 0.0) + more_s
-
-
-def _version(state: ServerState, version: int) -> Floats:
-    """The parameters after an earlier round, or this one."""
-    return state.parameters if version == state.round else state.past[version]
 
 
 def _at(moment: Literal["before", "during", "after"], faults: Sequence[Fault]) -> tuple[Fault, ...]:

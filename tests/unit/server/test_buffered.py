@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices_by_hand import a_second_each_way
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedray.config import parse
 from fedray.errors import RoundFailed
 from fedray.population.devices import Devices, DevicesConfig
-from fedray.population.profiles import gathered
 from fedray.server.buffered import Buffered, Queue
 from fedray.server.trips import LATE, REPORTED, STALE, VANISHED, Demand, Timeline
 
@@ -22,17 +22,7 @@ def queue(
     num: int, *, passes: list[float], wanted: int = 1, seed: int = 0, availability: Any = "always", **config: Any
 ) -> Queue:
     """Devices that receive in 1 s, train for as many seconds as they have passes, and send in 1 s."""
-    profiles = gathered(
-        num,
-        examples_per_s=1.0,
-        download=100.0,
-        upload=100.0,
-        latency_s=0.0,
-        loss=0.0,
-        memory_bytes=np.inf,
-        joules_per_example=1.0,
-        joules_per_byte=0.0,
-    )
+    profiles = a_second_each_way(num, joules_per_example=1.0)
     there = parse(DevicesConfig, {"availability": availability}).availability.build(num, seed)
     demand = Demand(wanted=wanted, passes=np.array(passes, float), down=100, up=100, able=np.arange(num))
     return Queue(parse(Buffered, {"concurrency": 1, **config}), Devices(profiles, there), demand, seed)

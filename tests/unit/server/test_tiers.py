@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices_by_hand import a_second_each_way
 
 from fedray.config import parse
 from fedray.errors import ConfigError
 from fedray.population.availability import Always
 from fedray.population.devices import Devices
-from fedray.population.profiles import gathered
 from fedray.server.strategies import FedAvg
 from fedray.server.strategy import begin
 from fedray.server.tiers import FedAT, TierQueue, begin_tiers, step_of_tier, tiers_of, together
@@ -19,17 +19,7 @@ from fedray.server.trips import LATE, REPORTED, Demand
 def queue(passes: list[float], wanted: int = 2, **rounds: Any) -> TierQueue:
     """Two tiers of devices that receive in 1 s, train for as many seconds as they have passes, and send in 1 s."""
     num = len(passes)
-    profiles = gathered(
-        num,
-        examples_per_s=1.0,
-        download=100.0,
-        upload=100.0,
-        latency_s=0.0,
-        loss=0.0,
-        memory_bytes=np.inf,
-        joules_per_example=0.0,
-        joules_per_byte=0.0,
-    )
+    profiles = a_second_each_way(num)
     demand = Demand(wanted=wanted, passes=np.array(passes, float), down=100, up=100, able=np.arange(num))
     config = parse(FedAT, {"tiers": 2, "rounds": {"over_selection": 1, **rounds}})
     return TierQueue(config, Devices(profiles, Always().build(num, 0)), demand, seed=0)
